@@ -1,0 +1,1 @@
+"""What is learned from: data sets, their split, their batches."""

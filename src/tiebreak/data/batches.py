@@ -1,0 +1,77 @@
+"""Batches: shuffled, augmented, normalised float batches straight from memory.
+
+There is no per-image Python and no worker process: a batch is one gather of bytes, cast and
+normalised as a whole.
+
+Shape letters: N images of the whole part, n of them used here, B images of a batch, C channels,
+H height, W width.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64, UInt8
+from torch import Tensor
+
+from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
+from tiebreak.errors import DataError
+
+Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Batches:
+    """An iterable of (images, labels); each `iter` is one epoch and visits every image once.
+
+    Raises: DataError if the batch size is not positive, or if something random is asked for without a generator.
+    """
+
+    images: UInt8[Tensor, "N C H W"]
+    labels: Int64[Tensor, " N"]
+    mean: tuple[float, ...]  # per channel, of pixels scaled to 0..1
+    std: tuple[float, ...]
+    indices: Int64[Tensor, " n"] | None = None  # which images, in order; None: all
+    batch_size: int = 128
+    shuffle: bool = False
+    generator: torch.Generator | None = None  # draws the order; its state moves on with every epoch
+    augment: Augment | None = None
+    augment_generator: torch.Generator | None = None
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise DataError(f"batch_size must be at least 1, got {self.batch_size}.")
+        if self.shuffle and self.generator is None:
+            raise DataError("shuffle=True needs a generator, e.g. torch.Generator().manual_seed(0).")
+        if self.augment and self.augment_generator is None:
+            raise DataError("augment needs an augment_generator, e.g. torch.Generator().manual_seed(0).")
+
+    @property
+    def num_images(self) -> int:
+        return len(self.labels) if self.indices is None else len(self.indices)
+
+    def __len__(self) -> int:
+        """The number of batches in an epoch; the last one may be smaller."""
+        return -(-self.num_images // self.batch_size)
+
+    def __iter__(self) -> Iterator[Batch]:
+        return self.epoch()
+
+    def epoch(self, first_batch: int = 0) -> Iterator[Batch]:
+        """One epoch, from `first_batch` on.
+
+        Everything random is drawn at the start, so a generator whose state was put back gives the
+        same epoch again, wherever in it one begins.
+        """
+        order = torch.arange(len(self.labels)) if self.indices is None else self.indices
+        if self.shuffle:
+            order = order[torch.randperm(len(order), generator=self.generator)]
+        draws = self.augment and draw_augmentation(self.augment, len(order), self.augment_generator)
+        mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
+        scale, shift = 1 / (255 * std), -mean / std
+        for start in range(first_batch * self.batch_size, len(order), self.batch_size):
+            here = slice(start, start + self.batch_size)
+            images = self.images[order[here]]
+            if draws:
+                images = augment_batch(images, draws[here])
+            yield images.to(torch.float32).mul_(scale).add_(shift), self.labels[order[here]]

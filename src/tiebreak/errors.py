@@ -1,0 +1,33 @@
+"""The few exceptions a user may see. Each message says what was needed, what came and what to do next."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class TiebreakError(Exception):
+    """The root of all errors a user can cause and mend; the command line prints it as one line, exit status 2."""
+
+
+class DataError(TiebreakError):
+    """A data set, image, archive or download is missing, broken or not what its name says."""
+
+
+class ModelError(TiebreakError):
+    """A model's name, arguments or output do not fit."""
+
+
+class StudyError(TiebreakError):
+    """A study's plan or folder is invalid, or a folder holds another study."""
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence about an unknown name: the nearest known one, or all of them.
+
+    >>> did_you_mean("cifar01", ["cifar10", "mnist"])
+    'Did you mean "cifar10"?'
+    """
+    known = sorted(known)
+    nearest = get_close_matches(name, known, n=1)
+    if nearest:
+        return f'Did you mean "{nearest[0]}"?'
+    return f"Known: {', '.join(known)}."
