@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class TiebreakError(Exception):
-    """The root of all errors a user can cause and mend; the command line prints it as one line, exit status 2."""
+    """The root of all errors a user can cause and mend; the command line prints one line, status 2."""
 
 
 class DataError(TiebreakError):

@@ -1,4 +1,4 @@
-"""Random flips and shifts of training images, drawn an epoch at a time so that runs can be paired and resumed.
+"""Random flips and shifts of training images, drawn an epoch at a time: runs can be paired and resumed.
 
 Shape letters: N images of an epoch, B of a batch, C channels, H height, W width.
 """
@@ -35,7 +35,7 @@ class AugmentDraws:
 
 
 def draw_augmentation(augment: Augment, count: int, generator: torch.Generator | None) -> AugmentDraws:
-    """Draws for `count` images. All of them are drawn whatever is switched on, so that settings stay paired."""
+    """Draws for `count` images; all are drawn whatever is switched on, so that settings stay paired."""
     flipped = torch.rand(count, generator=generator) < 0.5
     down, right = torch.randint(-augment.crop, augment.crop + 1, (2, count), generator=generator)
     return AugmentDraws(flipped=flipped & augment.flip, down=down, right=right, crop=augment.crop)

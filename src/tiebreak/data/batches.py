@@ -24,7 +24,7 @@ Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]
 class Batches:
     """An iterable of (images, labels); each `iter` is one epoch and visits every image once.
 
-    Raises: DataError if the batch size is not positive, or if something random is asked for without a generator.
+    Raises: DataError if the batch size is not positive, or if something random lacks its generator.
     """
 
     images: UInt8[Tensor, "N C H W"]

@@ -186,7 +186,7 @@ def channel_statistics(images: UInt8[Tensor, "N C H W"]) -> tuple[tuple[float, .
     channels = images.shape[1]
     total = torch.zeros(channels, dtype=torch.int64)
     squares = torch.zeros(channels, dtype=torch.int64)
-    for chunk in images.split(CHUNK):
+    for chunk in torch.split(images, CHUNK):
         pixels = chunk.to(torch.int32)
         total += pixels.sum(dim=(0, 2, 3))
         squares += (pixels * pixels).sum(dim=(0, 2, 3))
@@ -202,5 +202,5 @@ def content_fingerprint(arrays: list[Tensor], class_names: tuple[str, ...]) -> s
     header = {"shapes": [list(array.shape) for array in arrays], "classes": list(class_names)}
     digest = hashlib.sha256(json.dumps(header).encode())
     for array in arrays:
-        digest.update(array.contiguous().numpy())
+        digest.update(array.contiguous().numpy().data)
     return digest.hexdigest()
