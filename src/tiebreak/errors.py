@@ -5,7 +5,7 @@ from difflib import get_close_matches
 
 
 class TiebreakError(Exception):
-    """The root of all errors a user can cause and mend; the command line prints it as one line, exit status 2."""
+    """The root of all errors a user can cause and mend; the command line prints one line and exits with 2."""
 
 
 class DataError(TiebreakError):
@@ -18,6 +18,10 @@ class ModelError(TiebreakError):
 
 class StudyError(TiebreakError):
     """A study's plan or folder is invalid, or a folder holds another study."""
+
+
+class DivergedError(TiebreakError):
+    """A run's loss or gradient is no longer a finite number; the study goes on without this run."""
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:

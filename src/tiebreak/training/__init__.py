@@ -1,0 +1,1 @@
+"""One run: a recipe, the loop, and one training step under the microscope."""

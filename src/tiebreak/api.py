@@ -1,0 +1,229 @@
+"""The whole way, one function each: what the commands do and `import tiebreak` offers."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tiebreak.data.catalog import load_dataset
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.evidence.judgement import Judgement, judge_pairs, rank_contenders
+from tiebreak.evidence.quality import ContenderSummary, summarise_contenders
+from tiebreak.evidence.simultaneous import Ranking
+from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
+from tiebreak.models.cost import model_cost
+from tiebreak.report.plots import save_figures
+from tiebreak.report.tables import Table, contender_as_json, judgement_as_json, short, summary_table
+from tiebreak.report.terminal import print_table, show_progress
+from tiebreak.rng import global_stream, stream
+from tiebreak.study.driver import run_study
+from tiebreak.study.plan import (
+    DEFAULT_DATASET,
+    DEFAULT_SEEDS,
+    DataChoice,
+    Execution,
+    Study,
+    default_folder,
+    make_recipe,
+    make_study,
+    parse_contender,
+)
+from tiebreak.study.store import StoredStudy, read_study
+from tiebreak.training.anatomy import Anatomy, examine_step
+from tiebreak.training.device import choose_device
+from tiebreak.training.loop import History
+from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A study and what it shows. Printing it gives the table and the verdict."""
+
+    stored: StoredStudy
+    contenders: tuple[ContenderSummary, ...]
+    ranking: Ranking | None  # None for a single contender
+    judgements: tuple[Judgement, ...]  # one a pair
+
+    @property
+    def folder(self) -> Path:
+        return self.stored.folder
+
+    @property
+    def histories(self) -> dict[str, list[History]]:
+        """The curves of each contender's finished runs, by label."""
+        return {
+            summary.label: [
+                run.history for run in self.stored.finished(summary.label).values() if run.history
+            ]
+            for summary in self.contenders
+        }
+
+    def __str__(self) -> str:
+        console = Console(width=120, no_color=True)
+        with console.capture() as capture:
+            print_results(self, console)
+        return capture.get()
+
+
+def compare(
+    contenders: Sequence[str],
+    data: str | ImageDataset = DEFAULT_DATASET,
+    *,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
+    recipe: Recipe | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: bool = True,
+    **recipe_settings: Any,
+) -> Results:
+    """Train contenders side by side and judge them.
+
+    Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"]; `data` - a
+    data set or its name; `seeds` - how many, or which; `recipe_settings` - what differs from `recipe`,
+    e.g. epochs=10; `out` - the study folder, by default one named after the plan. If it holds a part of this
+    study already, the rest is trained.
+
+    Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
+    """
+    base = make_recipe(recipe or Recipe(), recipe_settings)
+    choice = DataChoice(name=data if isinstance(data, str) else data.name)
+    study = make_study(
+        contenders=tuple(parse_contender(text, base) for text in contenders),
+        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
+        data=choice,
+    )
+    console = Console(quiet=not progress)
+    execution = Execution(device=device, threads=threads)
+    return run(
+        study,
+        execution,
+        Path(out) if out else None,
+        data if isinstance(data, ImageDataset) else None,
+        console,
+    )
+
+
+def run(
+    study: Study,
+    execution: Execution | None = None,
+    out: Path | None = None,
+    data: ImageDataset | None = None,
+    console: Console | None = None,
+) -> Results:
+    """Train what is missing of a study, write its figures, and judge it. `data`: loaded by name if not given.
+
+    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong.
+    """
+    console = console or Console(quiet=True)
+    folder = out or default_folder(study)
+    if data is None:
+        choice = study.data
+        data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
+    events = run_study(study, data, folder, execution or Execution())
+    for _ in show_progress(events, study, _runs_done(folder, study), console):
+        pass
+    results = judge(folder)
+    draw_figures(results)
+    return results
+
+
+def _runs_done(folder: Path, study: Study) -> int:
+    if not (folder / "study.json").is_file():
+        return 0
+    runs = read_study(folder).runs
+    return sum(len(runs.get(contender.label, {})) for contender in study.contenders)
+
+
+def judge(folder: Path | str) -> Results:
+    """What a study folder shows, from its files alone.
+
+    Raises: StudyError if it holds no study, is damaged, or a contender has no finished run.
+    """
+    stored = read_study(Path(folder))
+    summaries = summarise_contenders(stored)
+    ranking = rank_contenders(stored)
+    judgements = judge_pairs(ranking) if ranking else ()
+    return Results(stored=stored, contenders=summaries, ranking=ranking, judgements=judgements)
+
+
+def draw_figures(results: Results) -> list[Path]:
+    """Write the figures of a study into its folder, as PNG and SVG."""
+    names = {contender.label: contender.folder for contender in results.stored.study.contenders}
+    return save_figures(results.histories, results.folder / "figures", names)
+
+
+def write_report(folder: Path | str) -> Results:
+    """Judge a study again and draw its figures, from its folder alone.
+
+    Raises: StudyError as `judge`.
+    """
+    results = judge(folder)
+    draw_figures(results)
+    return results
+
+
+def examine(
+    model: str, data: ImageDataset, *, seed: int = 0, device: str = "auto", **recipe_settings: Any
+) -> Anatomy:
+    """One training step of a freshly initialised model on the first batch of its run with that seed.
+
+    Raises: ModelError or StudyError if the model or a recipe setting is wrong.
+    """
+    recipe = make_recipe(Recipe(), recipe_settings)
+    where = choose_device(device)
+    with global_stream(seed, "init"):
+        network = build_model(model, data.image_shape, data.num_classes).to(where)
+    batches = data.train.batches(recipe.batch_size, shuffle=True, generator=stream(seed, "order"))
+    images, labels = next(iter(batches))
+    with global_stream(seed, "dropout"):
+        return examine_step(
+            network,
+            images.to(where),
+            labels.to(where),
+            make_criterion(recipe),
+            make_optimizer(recipe, network),
+        )
+
+
+def model_table(data: ImageDataset, more: Sequence[str] = ()) -> Table:
+    """The built-in models, and more that are named, with what they cost on the data set's images."""
+    rows = []
+    for text in [*BUILTIN, *more]:
+        with global_stream(0, "init"):
+            network = build_model(text, data.image_shape, data.num_classes)
+        cost = model_cost(network, data.image_shape)
+        rows.append((text, f"{cost.params:,}", short(cost.flops), describe_factory(text)))
+    return Table(
+        columns=("model", "params", "FLOPs/image", "arguments"), rows=tuple(rows), text_columns=("arguments",)
+    )
+
+
+def print_results(results: Results, console: Console) -> None:
+    """The final table, what must be said about the data, the verdict, and where the figures are."""
+    data = results.stored.header.data
+    console.print()
+    print_table(summary_table(results.contenders), console)
+    console.print()
+    for note in data.notes:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+    for summary in results.contenders:
+        for seed, reason in summary.failed.items():
+            console.print(
+                f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
+            )
+    for judgement in results.judgements:
+        console.print(judgement.sentence, style="bold", markup=False, highlight=False)
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """The object that `--json` prints; accuracies and differences are fractions."""
+    data = results.stored.header.data
+    return {
+        "study": str(results.folder),
+        "data": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
+        "contenders": {summary.label: contender_as_json(summary) for summary in results.contenders},
+        "comparisons": [judgement_as_json(judgement) for judgement in results.judgements],
+    }

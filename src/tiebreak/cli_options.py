@@ -1,0 +1,65 @@
+"""The options that `compare` and `run` share, declared once; each belongs to a table of the study file."""
+
+import functools
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+Out = Annotated[Path | None, typer.Option(help="The study folder; by default one named after the plan.")]
+Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds each contender is trained with.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training split.")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a step.")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
+Dataset = Annotated[
+    str | None, typer.Option(help="A name from 'tiebreak data list', folder:PATH or arrays:FILE.npz.")
+]
+DataDir = Annotated[Path | None, typer.Option(help="A folder that already holds the data set's files.")]
+ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept for validation.")]
+Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
+Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses.")]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
+
+# name -> (table of the study file, or "" for its top level; declaration)
+SHARED: dict[str, tuple[str, Any]] = {
+    "out": ("", Out),
+    "seeds": ("", Seeds),
+    "epochs": ("recipe", Epochs),
+    "batch_size": ("recipe", BatchSize),
+    "lr": ("recipe", LearningRate),
+    "dataset": ("data", Dataset),
+    "data_dir": ("data", DataDir),
+    "val_size": ("data", ValSize),
+    "resize": ("data", Resize),
+    "device": ("execution", Device),
+    "threads": ("execution", Threads),
+}
+FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
+
+
+def with_study_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the shared options; it receives those that were given as `overrides`, by table."""
+    signature = inspect.signature(command)
+    own = [parameter for parameter in signature.parameters.values() if parameter.name != "overrides"]
+    shared = [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
+        for name, (_, annotation) in SHARED.items()
+    ]
+
+    @functools.wraps(command)
+    def with_overrides(**values: Any) -> None:
+        overrides: dict[str, Any] = {}
+        for name, (table, _) in SHARED.items():
+            value = values.pop(name)
+            if value is not None:
+                target = overrides.setdefault(table, {}) if table else overrides
+                target[FILE_KEYS.get(name, name)] = value
+        command(**values, overrides=overrides)
+
+    ordered = sorted([*own, *shared], key=lambda parameter: parameter.kind)
+    with_overrides.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]
+    with_overrides.__annotations__ = {parameter.name: parameter.annotation for parameter in ordered}
+    return with_overrides

@@ -1,0 +1,153 @@
+"""From a name to a model: `cnn(width=64)`, `package.module:factory` or `path/to/file.py:factory`."""
+
+import importlib
+import importlib.util
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from tiebreak.calls import Call, parse_call
+from tiebreak.errors import ModelError, did_you_mean
+from tiebreak.models.cnn import SimpleCNN
+from tiebreak.models.linear import LinearClassifier
+from tiebreak.models.mlp import MLPBaseline
+
+ModelFactory = Callable[..., nn.Module]
+
+BUILTIN: dict[str, ModelFactory] = {
+    "mlp": MLPBaseline,
+    "cnn": SimpleCNN,
+    "linear": LinearClassifier,
+}
+SHAPE_ARGUMENTS = ("image_shape", "num_classes")  # given by the data set
+
+
+def build_model(text: str, image_shape: tuple[int, int, int], num_classes: int) -> nn.Module:
+    """The model that `text` names, for images of (C, H, W) and that many classes.
+
+    A user's own factory (`package.module:factory` or `path/to/file.py:factory`) is imported, that
+    is, run. It receives `image_shape` and `num_classes` if it has parameters of these names.
+
+    Raises: ModelError if the name is unknown, the arguments do not fit, or the output is not (B, K).
+    """
+    call = parse_call(text, ModelError)
+    factory = find_factory(call.name)
+    kwargs = call.kwargs | _shape_arguments(factory, image_shape, num_classes)
+    _check_arguments(factory, call, kwargs)
+    try:
+        model = factory(*call.args, **kwargs)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ModelError(f"{text}: the model could not be built: {error}") from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"{text}: expected a torch.nn.Module, got {type(model).__name__}.")
+    _check_output(text, model, image_shape, num_classes)
+    return model
+
+
+def is_builtin(text: str) -> bool:
+    """Whether a model comes with tiebreak; any other is its user's code, which runs when it is built."""
+    return parse_call(text, ModelError).name in BUILTIN
+
+
+def find_factory(name: str) -> ModelFactory:
+    """The built-in model of that name, or the function or class that `module:factory` points to.
+
+    Raises: ModelError if there is none.
+    """
+    if name in BUILTIN:
+        return BUILTIN[name]
+    module_name, colon, attribute = name.rpartition(":")
+    if not colon:
+        hint = did_you_mean(name, BUILTIN)
+        raise ModelError(
+            f'Unknown model "{name}". {hint} Your own: path/to/file.py:factory or package.module:factory.'
+        )
+    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+    factory = getattr(module, attribute, None)
+    if not callable(factory):
+        functions = [
+            key for key, value in vars(module).items() if callable(value) and not key.startswith("_")
+        ]
+        raise ModelError(
+            f'{module_name} has no function or class "{attribute}". {did_you_mean(attribute, functions)}'
+        )
+    return factory
+
+
+def describe_factory(text: str) -> str:
+    """The arguments that a model takes, with their defaults: "hidden_dim=512, dropout=0.0"."""
+    parameters = inspect.signature(find_factory(parse_call(text, ModelError).name)).parameters.values()
+    return ", ".join(
+        parameter.name if parameter.default is parameter.empty else f"{parameter.name}={parameter.default!r}"
+        for parameter in parameters
+        if parameter.name not in SHAPE_ARGUMENTS and parameter.kind is not parameter.VAR_KEYWORD
+    )
+
+
+def _load_file(path: Path) -> object:
+    spec = importlib.util.spec_from_file_location(f"tiebreak_user_{path.stem}", path)
+    if not path.is_file() or spec is None or spec.loader is None:
+        raise ModelError(f"{path}: no such file. A model of your own is path/to/file.py:factory.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except (ImportError, SyntaxError) as error:
+        raise ModelError(f"{path} cannot be imported: {error}") from error
+    return module
+
+
+def _load_module(name: str) -> object:
+    try:
+        return importlib.import_module(name)
+    except (ImportError, ValueError) as error:
+        raise ModelError(f"The module {name!r} cannot be imported: {error}") from error
+
+
+def _shape_arguments(
+    factory: ModelFactory, image_shape: tuple[int, int, int], num_classes: int
+) -> dict[str, Any]:
+    offered = dict(zip(SHAPE_ARGUMENTS, (image_shape, num_classes), strict=True))
+    parameters = inspect.signature(factory).parameters
+    takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return {key: value for key, value in offered.items() if takes_any or key in parameters}
+
+
+def _check_arguments(factory: ModelFactory, call: Call, kwargs: dict[str, Any]) -> None:
+    signature = inspect.signature(factory)
+    accepted = [name for name in signature.parameters if name not in SHAPE_ARGUMENTS]
+    for key in call.kwargs:
+        if key in SHAPE_ARGUMENTS:
+            raise ModelError(f"{call}: {key} follows from the data set and cannot be given.")
+    if call.args:
+        raise ModelError(
+            f"{call}: name each argument, e.g. {call.name}({(accepted or ['key'])[0]}={call.args[0]!r})."
+        )
+    try:
+        signature.bind(**kwargs)
+    except TypeError as error:
+        hint = f"It takes: {', '.join(accepted)}." if accepted else "It takes no arguments."
+        raise ModelError(f"{call}: {error}. {hint}") from None
+
+
+def _check_output(text: str, model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+    was_training = model.training
+    model.eval()
+    try:
+        with torch.no_grad():
+            output = model(torch.zeros(2, *image_shape))
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+        raise ModelError(
+            f"{text} does not take images of shape (C, H, W) = {image_shape}: {reason}"
+        ) from error
+    model.train(was_training)
+    expected = (2, num_classes)
+    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
+        came = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+        raise ModelError(
+            f"{text}: expected logits of shape (batch, {num_classes}), got {came} for a batch of 2."
+        )

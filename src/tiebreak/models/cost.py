@@ -1,0 +1,36 @@
+"""What a model costs, counted rather than timed."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Parameters and the arithmetic of one forward pass."""
+
+    params: int
+    flops: int  # floating-point operations of one image's forward pass; a multiply-add counts as two
+    bytes: int  # of the parameters and buffers in memory
+
+
+def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:
+    """Count a model's parameters, bytes and FLOPs on one image of (C, H, W).
+
+    FLOPs are those of matrix products and convolutions, as PyTorch's `FlopCounterMode` counts them;
+    elementwise work is left out, as is the field's habit.
+    """
+    was_training = model.training
+    model.eval()
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *image_shape, device=device))
+    model.train(was_training)
+    tensors = [*model.parameters(), *model.buffers()]
+    return Cost(
+        params=sum(parameter.numel() for parameter in model.parameters()),
+        flops=int(counter.get_total_flops()),
+        bytes=sum(tensor.numel() * tensor.element_size() for tensor in tensors),
+    )

@@ -1,0 +1,175 @@
+"""What is to be run: contenders x seeds on one data set, validated before anything is trained."""
+
+import hashlib
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+
+from tiebreak.calls import parse_call
+from tiebreak.errors import ModelError, StudyError, did_you_mean
+from tiebreak.rng import MAX_SEED
+from tiebreak.training.recipe import Recipe
+
+DEFAULT_DATASET = "fashion-small"
+DEFAULT_SEEDS = 5
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
+
+Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+
+
+class Plan(BaseModel):
+    """What the values of a plan have in common: frozen, and an unknown key is an error."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Contender(Plan):
+    """A label for a model and the recipe it is trained with."""
+
+    label: str = Field(min_length=1, max_length=200)
+    model: str = Field(min_length=1)
+    recipe: Recipe = Recipe()
+
+    @field_validator("model")
+    @classmethod
+    def _model_can_be_read(cls, model: str) -> str:
+        try:
+            parse_call(model, ModelError)
+        except ModelError as error:
+            raise ValueError(str(error)) from None
+        return model
+
+    @property
+    def folder(self) -> str:
+        """The label as a file name for any system; a label that had to be changed for it gets a hash."""
+        safe = re.sub(r"[^A-Za-z0-9_.,=()+@-]", "_", self.label)[:80]
+        if safe == self.label and not safe.startswith("."):
+            return safe
+        return f"_{safe}-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}"
+
+
+class DataChoice(Plan):
+    """Which images: a data set's name and how its training part is divided."""
+
+    name: str = DEFAULT_DATASET
+    data_dir: Path | None = None  # where its files lie; not part of what makes two studies the same
+    resize: int | None = Field(default=None, ge=1, le=1024)  # height and width, for image folders
+    val_size: int | None = Field(default=None, ge=1)  # images; None: a tenth of the training part
+    stratify: bool = True
+
+
+class Execution(Plan):
+    """Where and how runs are computed, as far as a user decides it."""
+
+    device: str = "auto"
+    threads: int = Field(
+        default=1, ge=1, le=1024
+    )  # of one run; results repeat bit for bit for a given number
+
+
+class Study(Plan):
+    """Contenders x seeds on one data set."""
+
+    contenders: tuple[Contender, ...] = Field(min_length=1)
+    seeds: tuple[Seed, ...] = Field(min_length=1)
+    data: DataChoice = DataChoice()
+    level: float = Field(default=0.95, gt=0.5, lt=1)  # of the intervals
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _number_of_seeds(cls, seeds: Any) -> Any:
+        """A number n means the seeds 0 to n-1."""
+        return tuple(range(min(seeds, 10_000))) if type(seeds) is int else seeds
+
+    @model_validator(mode="after")
+    def _names_are_distinct(self) -> "Study":
+        labels = [contender.label for contender in self.contenders]
+        for what, values in (("contender", labels), ("seed", self.seeds)):
+            twice = [value for value, count in Counter(values).items() if count > 1]
+            if twice:
+                raise ValueError(f"the {what} {twice[0]!r} is there twice")
+        return self
+
+    @property
+    def identity(self) -> str:
+        """A hash of all that decides the results, apart from the data's content and the machine."""
+        plan = self.model_dump(mode="json", exclude={"data": {"data_dir"}})
+        return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+
+
+def parse_contender(text: str, recipe: Recipe) -> Contender:
+    """Read `model`, `model(arguments)` or `label=model(arguments)`.
+
+    Raises: ModelError if the text cannot be read.
+    """
+    label, equals, model = text.strip().partition("=")
+    if equals and "(" not in label:
+        if not LABEL.fullmatch(label.strip()):
+            raise ModelError(
+                f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64)."
+            )
+        return Contender(label=label.strip(), model=str(parse_call(model, ModelError)), recipe=recipe)
+    call = str(parse_call(text, ModelError))
+    return Contender(label=call, model=call, recipe=recipe)
+
+
+def make_study(**fields: Any) -> Study:
+    """A Study from its fields.
+
+    Raises: StudyError, in one line that names the key, what was expected and what came.
+    """
+    try:
+        return Study(**fields)
+    except ValidationError as error:
+        raise StudyError(explain(error, Study, TABLES)) from None
+
+
+def make_recipe(base: Recipe, settings: dict[str, Any]) -> Recipe:
+    """The recipe with some settings changed.
+
+    Raises: StudyError, in one line that names the key, what was expected and what came.
+    """
+    try:
+        return Recipe(**(base.model_dump() | settings))
+    except ValidationError as error:
+        raise StudyError(explain(error, Recipe, TABLES)) from None
+
+
+TABLES: dict[str, type[BaseModel]] = {
+    "data": DataChoice,
+    "recipe": Recipe,
+    "execution": Execution,
+    "contenders": Contender,
+}
+
+
+def explain(error: ValidationError, root: type[BaseModel], tables: dict[str, type[BaseModel]]) -> str:
+    """The first complaint of a validation in one line: the key, what was expected, what came.
+
+    `tables` names the model behind each key that holds a table, to find the nearest known key.
+    """
+    first = error.errors()[0]
+    path = [part for part in first["loc"] if not str(part).startswith(("function-", "tuple[", "str"))]
+    key = ".".join(f"[{part}]" if isinstance(part, int) else part for part in path).replace(".[", "[")
+    if first["type"] == "extra_forbidden":
+        parents = [part for part in path[:-1] if isinstance(part, str)]
+        known = (tables[parents[-1]] if parents else root).model_fields
+        return f'unknown key "{key}". {did_you_mean(str(path[-1]), known)}'
+    if first["type"] == "value_error":
+        complaint = str(first["ctx"]["error"])
+        return f"{key}: {complaint}" if key else f"{complaint}."
+    if first["type"] == "missing":
+        return f'the key "{key}" is missing.'
+    expected = first["msg"][0].lower() + first["msg"][1:]
+    return f"{key}: {expected}, got {first['input']!r}."
+
+
+def default_folder(study: Study) -> Path:
+    """Where a study goes if nobody says: the same plan, the same folder, so asking again goes on with it."""
+    names = "-vs-".join(contender.label for contender in study.contenders[:4])
+    readable = re.sub(r"[^A-Za-z0-9_.+-]+", "-", f"{names}-on-{study.data.name}").strip("-.")[:80]
+    return Path("tiebreak-studies") / f"{readable}-{study.identity[:6]}"

@@ -1,0 +1,208 @@
+"""The training loop: the whole workflow of a classifier, to be read from top to bottom.
+
+Shape letters: B images of a batch, C channels, H height, W width, K classes.
+"""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int64
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+from tiebreak.data.batches import Batch, Batches
+
+BatchSource = Batches | Iterable[Batch]  # a plain DataLoader is one too
+
+
+class History(TypedDict):
+    """One number an epoch: mean loss over samples, and the fraction correct."""
+
+    train_loss: list[float]
+    train_acc: list[float]
+    val_loss: list[float]
+    val_acc: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpochResult:
+    """What one epoch brought. Losses are means over samples, accuracies fractions."""
+
+    epoch: int  # from 1
+    train_loss: float
+    train_acc: float
+    val_loss: float
+    val_acc: float
+    train_seconds: float  # of the training part of the epoch, evaluation left out
+
+    def __str__(self) -> str:
+        return (
+            f"Epoch {self.epoch:02d} | train loss {self.train_loss:.4f} acc {self.train_acc:.4f} | "
+            f"val loss {self.val_loss:.4f} acc {self.val_acc:.4f}"
+        )
+
+
+@dataclass
+class RunningMean:
+    """Sums over the samples seen so far, kept as tensors so that no batch waits for its result."""
+
+    loss_sum: Float[Tensor, ""]
+    correct: Int64[Tensor, ""]
+    samples: int = 0
+
+    @classmethod
+    def zero(cls, device: torch.device) -> "RunningMean":
+        # MPS has no float64; elsewhere it keeps thousands of additions exact enough to ignore.
+        wide = torch.float32 if device.type == "mps" else torch.float64
+        return cls(
+            torch.zeros((), dtype=wide, device=device), torch.zeros((), dtype=torch.int64, device=device)
+        )
+
+    def add(self, loss: Tensor, logits: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]) -> None:
+        self.loss_sum += loss.detach() * len(labels)
+        self.correct += (logits.detach().argmax(dim=1) == labels).sum()
+        self.samples += len(labels)
+
+    @property
+    def loss(self) -> float:
+        return float(self.loss_sum) / self.samples
+
+    @property
+    def accuracy(self) -> float:
+        return int(self.correct) / self.samples
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepResult:
+    """Where training stands after one batch."""
+
+    epoch: int  # from 1
+    batch: int  # of this epoch, from 1
+    running: RunningMean
+
+
+def train_steps(
+    model: nn.Module,
+    batches: BatchSource,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    scheduler: LRScheduler | None = None,
+    running: RunningMean | None = None,
+) -> Iterator[RunningMean]:
+    """Update the parameters once a batch; gives the running mean after each update."""
+    running = running or RunningMean.zero(device)
+    model.train()
+    for images, labels in batches:
+        images, labels = images.to(device), labels.to(device)
+
+        optimizer.zero_grad()
+        logits = model(images)
+        loss = criterion(logits, labels)
+        loss.backward()
+        optimizer.step()
+        if scheduler is not None:
+            scheduler.step()
+
+        running.add(loss, logits, labels)
+        yield running
+
+
+def train_one_epoch(
+    model: nn.Module,
+    batches: BatchSource,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    scheduler: LRScheduler | None = None,
+) -> tuple[float, float]:
+    """One full pass over the training batches. Returns mean loss over samples and fraction correct."""
+    running = RunningMean.zero(device)
+    for _ in train_steps(model, batches, criterion, optimizer, device, scheduler, running):
+        pass
+    return running.loss, running.accuracy
+
+
+@torch.no_grad()
+def evaluate(
+    model: nn.Module, batches: BatchSource, criterion: nn.Module, device: torch.device
+) -> tuple[float, float]:
+    """Mean loss over samples and fraction correct, parameters left alone."""
+    running = RunningMean.zero(device)
+    model.eval()
+    for images, labels in batches:
+        images, labels = images.to(device), labels.to(device)
+        logits = model(images)
+        running.add(criterion(logits, labels), logits, labels)
+    return running.loss, running.accuracy
+
+
+@torch.no_grad()
+def predict(model: nn.Module, batches: BatchSource, device: torch.device) -> Float[Tensor, "N K"]:
+    """Class probabilities of every image, in the order of the batches, on the CPU."""
+    model.eval()
+    return torch.cat([model(images.to(device)).float().softmax(dim=1).cpu() for images, _ in batches])
+
+
+def fit_steps(
+    model: nn.Module,
+    train_batches: BatchSource,
+    val_batches: BatchSource,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    epochs: int = 5,
+    scheduler: LRScheduler | None = None,
+) -> Iterator[StepResult | EpochResult]:
+    """Train for several epochs; gives a result after every batch, and one after every epoch."""
+    for epoch in range(1, epochs + 1):
+        started = time.perf_counter()
+        running = RunningMean.zero(device)
+        steps = train_steps(model, train_batches, criterion, optimizer, device, scheduler, running)
+        for batch, running in enumerate(steps, start=1):
+            yield StepResult(epoch=epoch, batch=batch, running=running)
+        train_loss, train_acc = running.loss, running.accuracy
+        train_seconds = time.perf_counter() - started
+        val_loss, val_acc = evaluate(model, val_batches, criterion, device)
+        yield EpochResult(
+            epoch=epoch,
+            train_loss=train_loss,
+            train_acc=train_acc,
+            val_loss=val_loss,
+            val_acc=val_acc,
+            train_seconds=train_seconds,
+        )
+
+
+def fit(
+    model: nn.Module,
+    train_batches: BatchSource,
+    val_batches: BatchSource,
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    device: torch.device,
+    epochs: int = 5,
+    *,
+    verbose: bool = False,
+) -> History:
+    """Train for several epochs and return their history. With `verbose`, print a line an epoch."""
+    epoch_results = []
+    for result in fit_steps(model, train_batches, val_batches, criterion, optimizer, device, epochs):
+        if isinstance(result, EpochResult):
+            epoch_results.append(result)
+            if verbose:
+                print(result)
+    return history_of(epoch_results)
+
+
+def history_of(results: list[EpochResult]) -> History:
+    """The curves that a list of epochs makes."""
+    return History(
+        train_loss=[result.train_loss for result in results],
+        train_acc=[result.train_acc for result in results],
+        val_loss=[result.val_loss for result in results],
+        val_acc=[result.val_acc for result in results],
+    )

@@ -1,0 +1,56 @@
+"""Recipe: how a model is trained. The defaults are the case study's."""
+
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+
+from tiebreak.data.augment import Augment
+
+
+class Recipe(BaseModel):
+    """Everything that decides how weights follow from data, seed and architecture."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
+    weight_decay: float = Field(default=0.0, ge=0)
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd
+    schedule: Literal["constant", "cosine"] = "constant"  # cosine: from lr down to 0, a step a batch
+    epochs: int = Field(default=5, ge=1)  # passes over the training split
+    batch_size: int = Field(default=128, ge=1)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    flip: bool = False  # augmentation: mirror images left and right
+    crop: int = Field(default=0, ge=0, le=64)  # augmentation: shift by up to this many pixels
+
+    @property
+    def augment(self) -> Augment | None:
+        return Augment(flip=self.flip, crop=self.crop) if self.flip or self.crop else None
+
+
+def make_criterion(recipe: Recipe) -> nn.Module:
+    """Cross entropy, the mean over a batch."""
+    return nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+
+
+def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
+    """The recipe's optimiser, in PyTorch's fused form (one pass over all of a parameter's state)."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.optimizer == "sgd":
+        return torch.optim.SGD(
+            parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
+    return kind(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
+
+
+def make_scheduler(
+    recipe: Recipe, optimizer: torch.optim.Optimizer, batches_per_epoch: int
+) -> LRScheduler | None:
+    """What changes the learning rate after each batch; None if it is constant."""
+    if recipe.schedule == "constant":
+        return None
+    return CosineAnnealingLR(optimizer, T_max=recipe.epochs * batches_per_epoch)
