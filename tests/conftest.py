@@ -1,0 +1,76 @@
+"""What every test relies on: random generators left alone, a cache of its own, and the real CIFAR-10."""
+
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from beartype._check.code import codemain
+from hypothesis import HealthCheck, settings
+
+ROOT = Path(__file__).parents[1]
+
+# Beartype looks at a random item of a container, and would draw it from Python's global generator.
+codemain.getrandbits = random.Random(0).getrandbits
+
+# Files are written and global generators compared around all examples of a test, which is meant.
+CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+settings.register_profile("quick", max_examples=60, deadline=None, suppress_health_check=CHECKS)
+settings.register_profile("thorough", max_examples=10_000, deadline=None, suppress_health_check=CHECKS)
+settings.load_profile(os.environ.get("TIEBREAK_HYPOTHESIS", "quick"))
+
+
+@pytest.fixture(autouse=True)
+def global_rng_untouched() -> Iterator[None]:
+    """Whoever draws from a global generator makes two runs depend on each other."""
+    python, numpy, pytorch = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    yield
+    assert random.getstate() == python, "draw from random.Random(seed)"
+    after = np.random.get_state()  # noqa: NPY002
+    assert all(np.array_equal(a, b) for a, b in zip(numpy, after, strict=True)), (
+        "draw from np.random.default_rng(seed)"
+    )
+    assert torch.equal(torch.get_rng_state(), pytorch), "draw from tiebreak.rng.stream or global_stream"
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """No test sees what another, or the user, has prepared."""
+    cache = tmp_path_factory.mktemp("cache")
+    monkeypatch.setenv("TIEBREAK_CACHE", str(cache))
+    return cache
+
+
+def _unpacked_cifar10(options: list[str]) -> Path:
+    named = os.environ.get("TIEBREAK_CIFAR10")
+    if named:
+        return Path(named)
+    unpack = ROOT.parent / "shared" / "data" / "unpack"
+    if not unpack.is_file():
+        pytest.skip("needs the real CIFAR-10: set TIEBREAK_CIFAR10 to an unpacked copy")
+    target = ROOT / ".cache" / "cifar10"
+    subprocess.run([sys.executable, str(unpack), str(target), *options], check=True, capture_output=True)
+    return target
+
+
+@pytest.fixture(scope="session")
+def cifar10_binary_dir() -> Path:
+    """A folder that holds cifar-10-batches-bin."""
+    folder = _unpacked_cifar10([])
+    if not (folder / "cifar-10-batches-bin").is_dir():
+        pytest.skip(f"needs cifar-10-batches-bin in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def cifar10_folder_dir() -> Path:
+    """A folder that holds train/<class>/*.png and test/<class>/*.png."""
+    folder = _unpacked_cifar10(["--folder"]) / "images"
+    if not folder.is_dir():
+        pytest.skip(f"needs {folder}")
+    return folder
