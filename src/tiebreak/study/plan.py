@@ -7,7 +7,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError, did_you_mean
@@ -18,7 +18,20 @@ DEFAULT_DATASET = "fashion-small"
 DEFAULT_SEEDS = 5
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
+MAX_SEEDS = 10_000  # in one study
+
+
+def _expand_seeds(seeds: Any) -> Any:
+    if type(seeds) is int and seeds <= MAX_SEEDS:
+        return tuple(range(seeds))
+    if isinstance(seeds, list | tuple):
+        return seeds
+    raise ValueError(f"expected a number of seeds such as 5, or a list such as [0, 1, 2], got {seeds!r}")
+
+
 Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
+# A number n means the seeds 0 to n-1.
+Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_expand_seeds), Field(min_length=1)]
 
 
 class Plan(BaseModel):
@@ -75,15 +88,9 @@ class Study(Plan):
     """Contenders x seeds on one data set."""
 
     contenders: tuple[Contender, ...] = Field(min_length=1)
-    seeds: tuple[Seed, ...] = Field(min_length=1)
+    seeds: Seeds
     data: DataChoice = DataChoice()
     level: float = Field(default=0.95, gt=0.5, lt=1)  # of the intervals
-
-    @field_validator("seeds", mode="before")
-    @classmethod
-    def _number_of_seeds(cls, seeds: Any) -> Any:
-        """A number n means the seeds 0 to n-1."""
-        return tuple(range(min(seeds, 10_000))) if type(seeds) is int else seeds
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "Study":

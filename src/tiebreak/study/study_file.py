@@ -4,9 +4,9 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, model_validator
 
-from tiebreak.errors import StudyError
+from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.study.plan import (
     DEFAULT_SEEDS,
     TABLES,
@@ -14,7 +14,7 @@ from tiebreak.study.plan import (
     DataChoice,
     Execution,
     Plan,
-    Seed,
+    Seeds,
     Study,
     explain,
     make_recipe,
@@ -25,18 +25,23 @@ from tiebreak.training.recipe import Recipe
 
 
 class ContenderEntry(Plan):
-    """One `[[contenders]]` table."""
+    """One `[[contenders]]` table, or a text as on the command line."""
 
     model: str
     label: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)  # what differs from the study's recipe
 
+    @model_validator(mode="before")
+    @classmethod
+    def _text_names_a_model(cls, entry: Any) -> Any:
+        return {"model": entry} if isinstance(entry, str) else entry
+
 
 class StudyFile(Plan):
     """The keys of a study file."""
 
-    contenders: list[str | ContenderEntry] = Field(min_length=1)
-    seeds: int | list[Seed] = DEFAULT_SEEDS
+    contenders: list[ContenderEntry] = Field(min_length=1)
+    seeds: Seeds = tuple(range(DEFAULT_SEEDS))
     level: float = 0.95
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()
@@ -63,8 +68,8 @@ def read_study_file(path: Path, overrides: dict[str, Any]) -> tuple[Study, Execu
         raise StudyError(f"{path} is not a TOML file: {error}") from None
     try:
         return interpret(content, overrides)
-    except StudyError as error:
-        raise StudyError(f"{path}: {error}") from None
+    except TiebreakError as error:
+        raise type(error)(f"{path}: {error}") from None
 
 
 def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study, Execution, Path | None]:
@@ -88,9 +93,7 @@ def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study
     return study, file.execution, file.out
 
 
-def _contender(entry: str | ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
-    if isinstance(entry, str):
-        return parse_contender(entry, base)
+def _contender(entry: ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
     recipe = make_recipe(base, entry.recipe | overrides)
     contender = parse_contender(entry.model, recipe)
     return contender.model_copy(update={"label": entry.label}) if entry.label else contender
