@@ -118,7 +118,7 @@ MALFORMED = {
     "unhashable key": b"\x80\x02}]K\x01s.",
     "no end": b"\x80\x02}",
     "nothing on the stack": b".",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)
