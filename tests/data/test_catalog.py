@@ -94,6 +94,9 @@ def test_fetching_an_unknown_name_is_refused():
 
 
 def test_what_only_some_data_sets_need_is_not_imported():
-    program = "import sys, tiebreak.data.catalog; print([m for m in ('PIL', 'sklearn', 'httpx') if m in sys.modules])"
+    program = (
+        "import sys, tiebreak.data.catalog\n"
+        "print([name for name in ('PIL', 'sklearn', 'httpx') if name in sys.modules])"
+    )
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"
