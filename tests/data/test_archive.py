@@ -64,14 +64,20 @@ HOSTILE = {
     "device": (packed((info("set/data", tarfile.CHRTYPE), b"")), "link or device"),
     "pipe": (packed((info("set/data", tarfile.FIFOTYPE), b"")), "link or device"),
     "line break in a name": (packed((info("set/\n/../x"), b"")), r"'set/\\n/../x'"),
-    "too large a member": (packed((info("set/names", size=101), bytes(101))), "has 101 bytes, expected at most 100"),
+    "too large a member": (
+        packed((info("set/names", size=101), bytes(101))),
+        "has 101 bytes, expected at most 100",
+    ),
     "bomb": (bomb(), "unpacks to more than the 4,195,404 bytes"),
-    "web page": (b"<html>not found</html>", "expected a whole .tar.gz archive, found a damaged one \\(22 bytes\\)"),
+    "web page": (
+        b"<html>not found</html>",
+        "expected a whole .tar.gz archive, found a damaged one \\(22 bytes\\)",
+    ),
     "empty file": (b"", "damaged one \\(0 bytes\\)"),
     "gzip of text": (gzip.compress(b"hello" * 500), "expected a whole .tar.gz archive"),
     "cut short": (plain()[:-30], "expected a whole .tar.gz archive"),
     "wrong checksum": (corrupted(), "expected a whole .tar.gz archive"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize(("content", "message"), HOSTILE.values(), ids=HOSTILE)

@@ -114,11 +114,12 @@ MALFORMED = {
     "array without content": b"\x80\x02}U\x04datacnumpy.core.multiarray\n_reconstruct\n)Rs.",
     "changes a stand-in": b"cnumpy\nndarray\n}S'call'\nS'x'\nsb.",
     "other encoding": b"\x80\x02}U\x04datac_codecs\nencode\nX\x01\x00\x00\x00aX\x04\x00\x00\x00zlib\x86Rs.",
+    "odd escape": b"cos\\ystem\nx\n.",
     "nested tuples": nested_tuples(),
     "unhashable key": b"\x80\x02}]K\x01s.",
     "no end": b"\x80\x02}",
     "nothing on the stack": b".",
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("content", MALFORMED.values(), ids=MALFORMED)

@@ -5,6 +5,7 @@ mirror, or the next start, goes on from there; it becomes NAME only when size an
 """
 
 import hashlib
+import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -155,7 +156,10 @@ def _download(
 @contextmanager
 def _asking(url: str, offset: int, stall: float) -> "Iterator[httpx.Response]":
     """The answer of a mirror, its body not yet read; network errors within become `_MirrorError`."""
-    import httpx  # costs 0.1 s, and is needed by nothing else
+    generator = random.getstate()
+    import httpx  # costs 0.1 s and is needed by nothing else; its import draws from the global generator
+
+    random.setstate(generator)
 
     headers = {"Accept-Encoding": "identity"}
     if offset:

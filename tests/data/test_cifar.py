@@ -1,0 +1,239 @@
+"""CIFAR files are made here from noise; the real images are read where they are at hand."""
+
+import hashlib
+import io
+import pickle
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiebreak.data.catalog import load_dataset
+from tiebreak.data.cifar import CIFAR10, CIFAR100, _read_binary, _read_pickled, cifar_source
+from tiebreak.errors import DataError
+
+NAMES = [f"class{number}" for number in range(10)]
+
+
+def small(cifar, count=6):
+    """The same data set with `count` images a file."""
+    layouts = {
+        form: replace(
+            layout,
+            train=dict.fromkeys(layout.train, count),
+            test=dict.fromkeys(layout.test, count),
+        )
+        for form, layout in (("pickled", cifar.pickled), ("binary", cifar.binary))
+    }
+    return replace(cifar, **layouts)
+
+
+SMALL10, SMALL100 = small(CIFAR10), small(CIFAR100)
+
+
+def pixels(number, count=6):
+    return np.random.default_rng(number).integers(0, 256, (count, 3_072), dtype=np.uint8)
+
+
+def labels_of(number):
+    return [(label + number) % 10 for label in range(6)]
+
+
+def binary_files(cifar=SMALL10):
+    layout = cifar.binary
+    files = {}
+    for number, name in enumerate([*layout.train, *layout.test]):
+        labels = np.array(labels_of(number), np.uint8)[:, None]
+        columns = [np.full((6, layout.label_bytes - 1), 7, np.uint8), labels, pixels(number)]
+        files[name] = np.concatenate(columns, axis=1).tobytes()
+    names = [f"class{number}" for number in range(cifar.num_classes)]
+    return files | {layout.class_names: "\n".join(names).encode()}
+
+
+def pickled_files(cifar=SMALL10):
+    layout = cifar.pickled
+    files = {}
+    for number, name in enumerate([*layout.train, *layout.test]):
+        batch = {
+            b"data": pixels(number),
+            cifar.label_key.encode(): labels_of(number),
+            b"coarse_labels": [0] * 6,
+        }
+        files[name] = pickle.dumps(batch, 2)
+    names = [f"class{number}".encode() for number in range(cifar.num_classes)]
+    return files | {layout.class_names: pickle.dumps({cifar.class_key.encode(): names}, 2)}
+
+
+def write(folder, files):
+    folder.mkdir(parents=True)
+    for name, content in files.items():
+        (folder / name).write_bytes(content)
+
+
+def packed(folder, files):
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
+        for name, content in files.items():
+            member = tarfile.TarInfo(f"{folder}/{name}")
+            member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+FORMS = [
+    (SMALL10, SMALL10.pickled, pickled_files),
+    (SMALL10, SMALL10.binary, binary_files),
+    (SMALL100, SMALL100.pickled, pickled_files),
+    (SMALL100, SMALL100.binary, binary_files),
+]
+
+
+@pytest.mark.parametrize(("cifar", "layout", "files"), FORMS)
+@pytest.mark.parametrize("where", ["below", "itself", "archive"])
+def test_every_form_gives_the_same_data(tmp_path, cifar, layout, files, where):
+    data_dir = tmp_path
+    if where == "archive":
+        (tmp_path / layout.archive).write_bytes(packed(layout.folder, files(cifar)))
+    else:
+        write(tmp_path / layout.folder, files(cifar))
+        data_dir = tmp_path / layout.folder if where == "itself" else tmp_path
+    data = cifar_source(cifar, data_dir).build()
+    number = len(layout.train)
+    expected = np.concatenate([pixels(batch) for batch in range(number)]).reshape(-1, 3, 32, 32)
+    assert np.array_equal(data.train_images.numpy(), expected)
+    assert data.test_labels.tolist() == labels_of(number)
+    assert data.class_names[3] == "class3" and data.num_classes == cifar.num_classes
+    assert not data.verified and data.notes[0].startswith(f"unverified data: {cifar.name}, ")
+
+
+def test_pickled_files_with_the_known_checksums_are_verified(tmp_path):
+    files = pickled_files()
+    md5 = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
+    known = replace(SMALL10, pickled=replace(SMALL10.pickled, md5=md5))
+    write(tmp_path / "cifar-10-batches-py", files)
+    data = cifar_source(known, tmp_path).build()
+    assert data.verified and data.notes == ()
+
+
+def test_an_archive_with_the_known_checksum_is_verified(tmp_path):
+    content = packed("cifar-10-batches-bin", binary_files())
+    digest = hashlib.sha256(content).hexdigest()
+    known = replace(SMALL10, binary=replace(SMALL10.binary, archive_sha256=digest))
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(content)
+    assert cifar_source(known, tmp_path).build().verified
+
+
+def test_an_empty_folder_is_told_what_belongs_there(tmp_path):
+    with pytest.raises(
+        DataError, match=r"cifar10: .* holds none of cifar-10-batches-py, cifar-10-batches-bin"
+    ):
+        load_dataset("cifar10", data_dir=tmp_path)
+
+
+@pytest.mark.parametrize("name", ["data_batch_3.bin", "test_batch.bin", "batches.meta.txt"])
+def test_a_missing_file_is_named(tmp_path, name):
+    files = binary_files()
+    del files[name]
+    write(tmp_path / "cifar-10-batches-bin", files)
+    with pytest.raises(DataError, match=f"cifar10: {name} is missing in .*cifar-10-batches-bin"):
+        load_dataset("cifar10", data_dir=tmp_path)
+
+
+def test_a_file_missing_in_an_archive_is_named(tmp_path):
+    files = binary_files()
+    del files["test_batch.bin"]
+    (tmp_path / "cifar-10-binary.tar.gz").write_bytes(packed("cifar-10-batches-bin", files))
+    with pytest.raises(DataError, match=r"test_batch\.bin is missing in cifar-10-binary\.tar\.gz"):
+        cifar_source(SMALL10, tmp_path).build()
+
+
+GOOD = binary_files()["data_batch_2.bin"]
+BAD_BINARY = {
+    "short": ("data_batch_2.bin", GOOD[:-1], "data_batch_2.bin has 18,437 bytes, expected 18,438"),
+    "long": ("data_batch_2.bin", GOOD + b"x", "data_batch_2.bin has more than the 18,438 bytes"),
+    "empty": ("data_batch_2.bin", b"", "data_batch_2.bin has 0 bytes, expected 18,438"),
+    "label": ("data_batch_2.bin", b"\x0a" + GOOD[1:], "label 10 in data_batch_2.bin, expected 0 to 9"),
+    "names": ("batches.meta.txt", b"cat dog", "batches.meta.txt must name 10 classes, found 2 names"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_BINARY.values(), ids=BAD_BINARY)
+def test_wrong_binary_files_are_one_line(tmp_path, name, content, message):
+    write(tmp_path / "cifar-10-batches-bin", binary_files() | {name: content})
+    with pytest.raises(DataError, match=message) as e:
+        cifar_source(SMALL10, tmp_path).build()
+    assert str(e.value).startswith("cifar10: ") and len(str(e.value).splitlines()) == 1
+
+
+def pickled(**changes):
+    return pickle.dumps({"data": pixels(0), "labels": [0] * 6} | changes, 2)
+
+
+BAD_PICKLED = {
+    "no data": ("test_batch", pickled(data=None), '"data" in test_batch is NoneType, expected uint8'),
+    "shape": ("test_batch", pickled(data=pixels(0)[:5]), r"is uint8 \(5, 3072\), expected uint8 \(6, 3072\)"),
+    "type": ("test_batch", pickled(data=pixels(0).astype("i1")), r'"data" in test_batch is int8 \(6, 3072\)'),
+    "few labels": ("test_batch", pickled(labels=[1]), '"labels" in test_batch must be a list of 6 labels'),
+    "text labels": ("test_batch", pickled(labels=["a"] * 6), '"labels" in test_batch must be a list'),
+    "negative label": ("test_batch", pickled(labels=[-1] * 6), '"labels" in test_batch must be a list'),
+    "label": ("test_batch", pickled(labels=[10] * 6), "label 10 in test_batch, expected 0 to 9"),
+    "no pickle": ("test_batch", b"<html>", "test_batch: expected a pickled dictionary"),
+    "names": (
+        "batches.meta",
+        pickle.dumps({"label_names": [1]}),
+        "batches.meta must name 10 classes, found 1",
+    ),
+    "too long": ("batches.meta", bytes(100_001), "batches.meta has more than the 100,000 bytes"),
+}
+
+
+@pytest.mark.parametrize(("name", "content", "message"), BAD_PICKLED.values(), ids=BAD_PICKLED)
+def test_wrong_pickled_files_are_one_line(tmp_path, name, content, message):
+    write(tmp_path / "cifar-10-batches-py", pickled_files() | {name: content})
+    with pytest.raises(DataError, match=message) as e:
+        cifar_source(SMALL10, tmp_path).build()
+    assert len(str(e.value).splitlines()) == 1
+
+
+@given(st.binary(max_size=200), st.integers(-2, 2), st.booleans())
+def test_any_binary_batch_gives_arrays_or_a_data_error(head, extra, hundred):
+    cifar = SMALL100 if hundred else SMALL10
+    size = 6 * (cifar.binary.label_bytes + 3_072)
+    content = (head + bytes(size))[: size + extra]
+    try:
+        images, labels = _read_binary(cifar, cifar.binary, "batch", 6, content)
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert images.shape == (6, 3, 32, 32) and 0 <= labels.min() <= labels.max() < cifar.num_classes
+
+
+@given(st.lists(st.tuples(st.integers(0, 19_000), st.integers(0, 255)), min_size=1, max_size=6))
+def test_any_pickled_batch_gives_arrays_or_a_data_error(changes):
+    content = bytearray(pickled())
+    for position, byte in changes:
+        content[position % len(content)] = byte
+    try:
+        images, labels = _read_pickled(SMALL10, SMALL10.pickled, "batch", 6, bytes(content))
+    except DataError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert images.shape == (6, 3, 32, 32) and labels.shape == (6,)
+
+
+def test_the_real_images_as_binary_and_as_folder_are_the_same(cifar10_binary_dir, cifar10_folder_dir):
+    binary = load_dataset("cifar10", data_dir=cifar10_binary_dir)
+    assert len(binary.train) == 50_000 and len(binary.test) == 10_000 and not binary.verified
+    assert binary.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=5e-5)
+    assert binary.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=5e-5)
+    folder = load_dataset(f"folder:{cifar10_folder_dir}")
+    assert folder.class_names == binary.class_names
+    for of_folder, of_binary in ((folder.train, binary.train), (folder.test, binary.test)):
+        ours, theirs = (
+            sorted(hashlib.md5(image.numpy(), usedforsecurity=False).digest() for image in part.images)
+            for part in (of_folder, of_binary)
+        )
+        assert ours == theirs
