@@ -9,14 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import rich.style
 import torch
 from beartype._check.code import codemain
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
 
-# Beartype looks at a random item of a container, and would draw it from Python's global generator.
-codemain.getrandbits = random.Random(0).getrandbits
+# Two libraries draw from Python's global generator for purposes of their own: beartype to look at a random
+# item of a container, rich to number its styles.
+codemain.getrandbits = rich.style.getrandbits = random.Random(0).getrandbits
 
 # Files are written and global generators compared around all examples of a test, which is meant.
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

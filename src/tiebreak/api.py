@@ -215,7 +215,8 @@ def print_results(results: Results, console: Console) -> None:
                 f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
     for judgement in results.judgements:
-        console.print(judgement.sentence, style="bold", markup=False, highlight=False)
+        console.print(judgement.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
 
 
 def as_json(results: Results) -> dict[str, Any]:

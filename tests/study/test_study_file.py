@@ -93,7 +93,10 @@ def test_every_study_that_comes_along_can_be_read():
             'contenders = ["mlp"]\nseeds = [-1]',
             "seeds[0]: input should be greater than or equal to 0, got -1.",
         ),
-        ('contenders = ["mlp"]\nseeds = "auto now"', "seeds: expected a number of seeds such as 5, or a list"),
+        (
+            'contenders = ["mlp"]\nseeds = "auto now"',
+            "seeds: expected a number of seeds such as 5, or a list",
+        ),
         ('contenders = ["mlp"]\nlevel = 2', "level: input should be less than 1, got 2"),
         ('contenders = ["mlp", "mlp"]', "the contender 'mlp' is there twice."),
         ('contenders = ["mlp("]', "is not closed at the end"),

@@ -1,6 +1,6 @@
 """Matplotlib figures. Each function draws on the axes it is given, or on new ones, and returns them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,7 +17,7 @@ AxesPair = tuple[Axes, Axes]
 
 
 def plot_history(
-    histories: History | Sequence[History], title: str = "", ax: Sequence[Axes] | None = None
+    histories: History | Sequence[History], title: str = "", ax: Iterable[Axes] | None = None
 ) -> AxesPair:
     """Loss and accuracy of one contender over the epochs, train and val; a mean and a band over seeds.
 
@@ -33,7 +33,7 @@ def plot_history(
 
 
 def plot_comparison(
-    histories: Mapping[str, History | Sequence[History]], ax: Sequence[Axes] | None = None
+    histories: Mapping[str, History | Sequence[History]], ax: Iterable[Axes] | None = None
 ) -> AxesPair:
     """Validation accuracy and loss of all contenders side by side; a mean and a band over seeds.
 
@@ -86,7 +86,7 @@ def _curves(runs: Sequence[History], curve: str) -> np.ndarray:
     return np.array([run[curve] for run in runs])  # type: ignore[literal-required]
 
 
-def _two_axes(ax: Sequence[Axes] | None) -> AxesPair:
+def _two_axes(ax: Iterable[Axes] | None) -> AxesPair:
     if ax is None:
         from matplotlib import pyplot as plt  # only a notebook or script needs its windows
 
