@@ -335,8 +335,8 @@ def write_report(reps: int, jobs: int) -> str:
             f"{started:%Y-%m-%d}, {minutes:.0f} minutes with {jobs} process{'es' if jobs > 1 else ''} on "
             f"{processor()}; Python {platform.python_version()}, numpy {np.__version__}, "
             f"scipy {scipy.__version__}. {reps:,} repetitions: a rate of 95% has a standard error of "
-            f"{error:.1f} points. n: seeds; d: true difference in points; accuracy 95% against 95% - d. Worlds: a "
-            "model's own seed-to-seed SD is about 0.1 (low), 0.5 (mid), 2 (high) points.",
+            f"{error:.1f} points. n: seeds; d: true difference in points; accuracy 95% against 95% - d. "
+            "Worlds: a model's own seed-to-seed SD is about 0.1 (low), 0.5 (mid), 2 (high) points.",
             "",
             "## Interval at 95%: coverage in % / median half-width in points, at d = 0, 0.5, 2, 20",
             "",

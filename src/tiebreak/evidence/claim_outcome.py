@@ -20,7 +20,7 @@ from tiebreak.evidence.comparison import compare_scores, interval_at
 from tiebreak.evidence.errors import ClaimError
 from tiebreak.evidence.interval import half_width
 
-Values = float | np.ndarray  # exact | one per seed | one per [seed, example]
+Values = int | float | np.ndarray  # exact | one per seed | one per [seed, example]
 
 
 class Finding(StrEnum):
