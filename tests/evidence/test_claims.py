@@ -88,11 +88,30 @@ def test_what_it_says_to_the_rest(text: str, words: str) -> None:
     assert "\n" not in str(caught.value)
 
 
-pieces = st.lists(
-    st.sampled_from(["cnn", "mlp", ">=", "<", "~", "within", "0.1", "1e9", "%", "points", "-", "+", "*", ".", "(",
-                     ")",                      '"', "'", "params", "@", "=", " ", "\n", "x" * 90]),
-    max_size=12,
-)  # fmt: skip
+WORDS = [
+    "cnn",
+    "mlp",
+    ">=",
+    "<",
+    "~",
+    "within",
+    "0.1",
+    "1e9",
+    "%",
+    "points",
+    "-",
+    "+",
+    "*",
+    ".",
+    "(",
+    ")",
+    "params",
+    "@",
+    "=",
+    '"',
+    "'",
+]
+pieces = st.lists(st.sampled_from([*WORDS, " ", "\n", "x" * 90]), max_size=12)
 
 
 @given(st.one_of(st.text(max_size=40), pieces.map("".join), pieces.map(" ".join)))

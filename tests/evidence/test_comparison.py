@@ -195,11 +195,11 @@ def test_unpaired_seeds_have_welchs_seed_part() -> None:
 
 def test_unpaired_and_paired_agree_where_seeds_pair_nothing() -> None:
     tests = []
-    for seed in range(300):
+    for seed in range(100):
         a, b = pair(seed, seeds=8, examples=300)
         tests.append((compare_predictions(a, b).test_variance, compare_unpaired(a, b).test_variance))
     paired, unpaired = np.mean(tests, axis=0)
-    assert unpaired == pytest.approx(paired, rel=0.03)
+    assert unpaired == pytest.approx(paired, rel=0.05)
 
 
 def test_a_difference_of_differences_is_one_more_array() -> None:
