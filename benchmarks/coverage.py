@@ -2,9 +2,9 @@
 
     python benchmarks/coverage.py --reps 2000 --jobs 2 --out benchmarks/coverage.md
 
-One image is right in one run if a normal variable passes a threshold: difficulty of the image (variance 0.60),
-the model's taste for the image (0.12), luck of the seed, shared (0.05) and own chance of seed x image. The true
-difference is then known exactly. Everything measured goes through the functions that a study uses.
+One image is right in one run if a normal variable passes a threshold: difficulty of the image (variance
+0.60), the model's taste for the image (0.12), luck of the seed, shared (0.05) and own chance of seed x image.
+The true difference is then known exactly. Everything measured goes through the functions that a study uses.
 """
 
 import argparse
@@ -39,19 +39,63 @@ COVERAGE_DIFFERENCES = (0.0, 0.005, 0.02, 0.20)
 MARGIN = 0.01
 CHUNK = 100  # repetitions drawn from one stream
 
-# Median half-widths in points that the design document of the method gives; rows world and images, columns seeds,
-# each for the four differences.
+# Median half-widths in points that the design of the method gives: by seeds (2, 3, 5, 10), then difference.
 DOCUMENT = {
-    ("low", 360): ((7.2, 7.3, 7.3, 12), (2.8, 2.9, 3, 4.6), (1.8, 1.9, 2, 3.3), (1.4, 1.5, 1.6, 2.9)),
-    ("low", 2000): ((3.2, 3.2, 3.5, 5.2), (1.2, 1.2, 1.3, 2.1), (0.76, 0.79, 0.84, 1.5), (0.58, 0.6, 0.65, 1.2)),
-    ("low", 10000): ((1.7, 1.8, 1.9, 3.1), (0.6, 0.63, 0.69, 1.2), (0.37, 0.38, 0.42, 0.77), (0.27, 0.28, 0.3, 0.6)),
-    ("mid", 360): ((8.9, 8.9, 11, 16), (3.2, 3.3, 3.5, 6.1), (2, 2, 2.2, 4), (1.5, 1.6, 1.7, 3.2)),
-    ("mid", 2000): ((5.4, 5.7, 6.4, 13), (1.9, 1.9, 2.2, 4.7), (1.1, 1.1, 1.3, 2.7), (0.76, 0.78, 0.86, 1.8)),
-    ("mid", 10000): ((4.6, 4.8, 5.5, 13), (1.6, 1.7, 1.9, 4.1), (0.89, 0.94, 1, 2.4), (0.56, 0.59, 0.67, 1.5)),
-    ("high", 360): ((19, 19, 23, 46), (6.5, 6.7, 7.7, 17), (3.8, 3.9, 4.4, 9.6), (2.5, 2.6, 2.9, 6.1)),
-    ("high", 2000): ((17, 18, 21, 49), (6, 6.1, 7.1, 17), (3.4, 3.5, 4, 9.1), (2.1, 2.2, 2.5, 5.6)),
-    ("high", 10000): ((17, 18, 19, 51), (5.8, 5.9, 6.7, 17), (3.2, 3.4, 3.7, 9.1), (2.1, 2.1, 2.4, 5.5)),
-}  # fmt: skip
+    ("low", 360): (
+        (7.2, 7.3, 7.3, 12),
+        (2.8, 2.9, 3, 4.6),
+        (1.8, 1.9, 2, 3.3),
+        (1.4, 1.5, 1.6, 2.9),
+    ),
+    ("low", 2_000): (
+        (3.2, 3.2, 3.5, 5.2),
+        (1.2, 1.2, 1.3, 2.1),
+        (0.76, 0.79, 0.84, 1.5),
+        (0.58, 0.6, 0.65, 1.2),
+    ),
+    ("low", 10_000): (
+        (1.7, 1.8, 1.9, 3.1),
+        (0.6, 0.63, 0.69, 1.2),
+        (0.37, 0.38, 0.42, 0.77),
+        (0.27, 0.28, 0.3, 0.6),
+    ),
+    ("mid", 360): (
+        (8.9, 8.9, 11, 16),
+        (3.2, 3.3, 3.5, 6.1),
+        (2, 2, 2.2, 4),
+        (1.5, 1.6, 1.7, 3.2),
+    ),
+    ("mid", 2_000): (
+        (5.4, 5.7, 6.4, 13),
+        (1.9, 1.9, 2.2, 4.7),
+        (1.1, 1.1, 1.3, 2.7),
+        (0.76, 0.78, 0.86, 1.8),
+    ),
+    ("mid", 10_000): (
+        (4.6, 4.8, 5.5, 13),
+        (1.6, 1.7, 1.9, 4.1),
+        (0.89, 0.94, 1, 2.4),
+        (0.56, 0.59, 0.67, 1.5),
+    ),
+    ("high", 360): (
+        (19, 19, 23, 46),
+        (6.5, 6.7, 7.7, 17),
+        (3.8, 3.9, 4.4, 9.6),
+        (2.5, 2.6, 2.9, 6.1),
+    ),
+    ("high", 2_000): (
+        (17, 18, 21, 49),
+        (6, 6.1, 7.1, 17),
+        (3.4, 3.5, 4, 9.1),
+        (2.1, 2.2, 2.5, 5.6),
+    ),
+    ("high", 10_000): (
+        (17, 18, 19, 51),
+        (5.8, 5.9, 6.7, 17),
+        (3.2, 3.4, 3.7, 9.1),
+        (2.1, 2.1, 2.4, 5.5),
+    ),
+}
 
 
 @dataclass(frozen=True)
@@ -123,7 +167,7 @@ def family_chunk(world: str, reps: int, chunk: int) -> np.ndarray:
 def sequential_chunk(
     summaries: np.ndarray, margin: float | None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Run the rule on [look, 3, rep]: the reasons it stopped, the seeds it used, and the repeated intervals' ends."""
+    """Run the rule on [look, 3, rep]: why it stopped, the seeds used, and the ends of the interval."""
     plan = SequentialPlan(looks=LOOKS, equivalence=margin)
     reasons, seeds, intervals = [], [], []
     for rep in range(summaries.shape[-1]):
@@ -182,9 +226,12 @@ def coverage_table(found: dict[tuple[str, int, float, int], Cell]) -> list[str]:
     return [
         *lines,
         "",
-        f"Lowest coverage of all {len(ratios)} cells: {100 * worst:.2f}%. Median half-width over the one in the design "
-        f"document (which gives two digits): from {low[0]:.3f} ({low[1]}) to {high[0]:.3f} ({high[1]}); "
-        f"{sum(abs(r - 1) <= 0.1 for r, _ in ratios)} of {len(ratios)} within a tenth.",
+        f"Lowest coverage of all {len(ratios)} cells: {100 * worst:.2f}%. Median half-width over the one "
+        f"in the design of the method (two digits): from {low[0]:.3f} ({low[1]}) to {high[0]:.3f} "
+        f"({high[1]}); "
+        f"{sum(abs(r - 1) <= 0.1 for r, _ in ratios)} of {len(ratios)} within a tenth. "
+        "With 2 seeds and 360 images the difference between the seeds is a multiple of 1/360, so half-widths "
+        "come in steps of 1.8 points and a median may jump by one.",
     ]
 
 
@@ -197,7 +244,7 @@ def sequential_table(summaries: dict[tuple[str, int], np.ndarray], pool: Process
     with_margin = pool.map(
         sequential_chunk, [summaries[key][0][looks] for key in summaries], [MARGIN] * len(summaries)
     )
-    alike = {key: result for key, result in zip(summaries, with_margin, strict=True)}
+    alike = dict(zip(summaries, with_margin, strict=True))
     rows: dict[tuple[str, int], list[str]] = {key: [] for key in summaries}
     for (key, i), (reasons, seeds, intervals) in zip(tasks, plain, strict=True):
         d = DIFFERENCES[i]
@@ -261,6 +308,14 @@ def gather(
     )
 
 
+def processor() -> str:
+    """The processor's name where Linux tells it, else its kind."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text().splitlines() if info.exists() else []
+    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.machine()
+
+
 def write_report(reps: int, jobs: int) -> str:
     """The whole page."""
     started = datetime.now(UTC)
@@ -274,18 +329,22 @@ def write_report(reps: int, jobs: int) -> str:
         [
             "# Coverage of the intervals and error rates of the rules",
             "",
-            f"Command: `python benchmarks/coverage.py --reps {reps} --jobs {jobs} --out benchmarks/coverage.md`",
+            f"Command: `python benchmarks/coverage.py --reps {reps} --jobs {jobs} "
+            "--out benchmarks/coverage.md`",
             "",
-            f"{started:%Y-%m-%d}, {minutes:.0f} minutes with {jobs} processes on {platform.machine()}, {platform.system()}; "
-            f"Python {platform.python_version()}, numpy {np.__version__}, scipy {scipy.__version__}. {reps:,} repetitions: a "
-            f"rate of 95% has a standard error of {error:.1f} points. n: seeds; d: true difference in points; accuracy 95% "
-            "against 95% - d. Worlds: a model's own seed-to-seed SD is about 0.1 (low), 0.5 (mid), 2 (high) points.",
+            f"{started:%Y-%m-%d}, {minutes:.0f} minutes with {jobs} process{'es' if jobs > 1 else ''} on "
+            f"{processor()}; Python {platform.python_version()}, numpy {np.__version__}, "
+            f"scipy {scipy.__version__}. {reps:,} repetitions: a rate of 95% has a standard error of "
+            f"{error:.1f} points. n: seeds; d: true difference in points; accuracy 95% against 95% - d. "
+            "Worlds: a model's own seed-to-seed SD is about 0.1 (low), 0.5 (mid), 2 (high) points.",
             "",
             "## Interval at 95%: coverage in % / median half-width in points, at d = 0, 0.5, 2, 20",
             "",
             *coverage_table(found),
             "",
-            "## Seeds until decided (looks at 3, 5, 8, 12, 20, 30): share decided / mean seeds / coverage in % at the stop",
+            "## Seeds until decided (looks at 3, 5, 8, 12, 20, 30)",
+            "",
+            "Share decided / mean seeds / coverage in % of the interval at the stop.",
             "",
             *sequential,
             "",
@@ -293,7 +352,9 @@ def write_report(reps: int, jobs: int) -> str:
             "",
             *tost_table(found),
             "",
-            "## Five equal contenders, 2,000 images: any false decision unadjusted / by Holm; best of five (by 1 point) kept",
+            "## Five contenders, 2,000 images",
+            "",
+            "All equal: any false decision unadjusted / by Holm. One better by 1 point: kept as maybe best.",
             "",
             *family_table(families),
             "",

@@ -20,7 +20,7 @@ from tiebreak.evidence.comparison import compare_scores, interval_at
 from tiebreak.evidence.errors import ClaimError
 from tiebreak.evidence.interval import half_width
 
-Values = float | np.ndarray  # exact | one per seed | one per [seed, example]
+Values = int | float | np.ndarray  # exact | one per seed | one per [seed, example]
 
 
 class Finding(StrEnum):
@@ -49,10 +49,11 @@ def judge_claim(
 ) -> ClaimOutcome:
     """Hold a claim against what was measured: contender -> metric -> values.
 
-    A plain number is exact; an array [seed] is judged by a t interval over the seeds, an array [seed, example]
-    by the interval over seeds and test images. Row s of all arrays is the same seed. One seed is never enough.
-    "~" is two one-sided tests, as in a verdict: shown where the 1 - 2 alpha interval lies inside the margin,
-    refuted where the interval at `level` lies wholly outside.
+    A plain number is exact; an array [seed] is judged by a t interval over the seeds, an array
+    [seed, example] by the interval over seeds and test images. Row s of all arrays is the same seed; one seed
+    is never enough.
+    "~" is two one-sided tests, as in a verdict: shown where the 1 - 2 alpha interval lies inside the
+    margin, refuted where the interval at `level` lies wholly outside.
 
     Raises: ClaimError for an unknown contender or metric, or values of a claim that do not go together.
     """
@@ -74,7 +75,7 @@ def judge_claim(
 
 
 def claim_line(outcome: ClaimOutcome) -> str:
-    """The finding in one line: `shown: cnn - mlp >= 0.15 (measured 0.194, 95% CI 0.182 to 0.206, 5 seeds)`."""
+    """In one line: `shown: cnn - mlp >= 0.15 (measured 0.194, 95% CI 0.182 to 0.206, 5 seeds)`."""
     text = f"{outcome.finding}: {shown(outcome.claim.text)} (measured {outcome.value:.4g}"
     if outcome.low is None or outcome.high is None or outcome.level is None:
         return f"{text}, exact)" if outcome.n_seeds is None else f"{text}, {outcome.n_seeds} seed)"
@@ -85,7 +86,7 @@ def claim_line(outcome: ClaimOutcome) -> str:
 def _add_up(
     claim: Claim, measured: Mapping[str, Mapping[str, Values]]
 ) -> tuple[np.ndarray | None, float, float | None]:
-    """The claim's sum: what was measured on seeds, the exact rest, and a bound of the former (None: unknown)."""
+    """The claim's sum: what was measured on seeds, the exact rest, and a bound of the former, if any."""
     total, constant, shapes = None, claim.constant, set()
     correctness = True
     for term in claim.terms:
@@ -105,6 +106,8 @@ def _add_up(
             )
         correctness = correctness and array.dtype == np.bool_
         total = term.factor * array.astype(np.float64) + (0.0 if total is None else total)
+    if not math.isfinite(constant):
+        raise ClaimError(f'"{shown(claim.text)}": its exact values add up to too large a number.')
     factors = np.array([term.factor for term in claim.terms])
     # Sums of 0 and 1 lie between the sum of the negative factors and that of the positive ones.
     bound = float(max(factors[factors > 0].sum(), -factors[factors < 0].sum()))

@@ -115,6 +115,8 @@ class _Reader(Transformer[Token, Claim]):
 
     def _claim(self, left: "_Sum", right: "_Sum", relation: Relation, margin: float | None) -> Claim:
         difference = left.plus(right.times(-1.0))
+        if not math.isfinite(difference.constant):
+            raise ClaimError(f'"{shown(self.text)}": the numbers in it add up to too large a number.')
         return Claim(
             text=self.text,
             terms=difference.terms,

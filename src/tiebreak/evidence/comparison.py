@@ -60,7 +60,7 @@ class Comparison:
     @property
     def test_df(self) -> float:
         """Degrees of freedom of B."""
-        return (self.n_groups or self.n_examples) - 1
+        return float(self.n_groups or self.n_examples) - 1
 
 
 def compare_predictions(
@@ -192,14 +192,14 @@ def compare_unpaired(
 
 
 def compare_runs(
-    runs_a: Mapping[int, Bool[np.ndarray, " example"]],
-    runs_b: Mapping[int, Bool[np.ndarray, " example"]],
+    runs_a: Mapping[int, Bool[np.ndarray, " _"]],
+    runs_b: Mapping[int, Bool[np.ndarray, " _"]],
     *,
     level: float = 0.95,
     groups: np.ndarray | None = None,
     fixed_test_set: bool = False,
 ) -> Comparison:
-    """Compare by seed number: the seeds that both have are pairs, the others are left out and named.
+    """Compare by seed number (seed -> [example]): seeds that both have are pairs, the others are named.
 
     Raises: EvidenceError if no seed is common (see `compare_unpaired`), or as `compare_predictions`.
     """

@@ -19,7 +19,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from tiebreak.evidence.errors import EvidenceError
 
-Number = float | np.ndarray  # a scalar, or an array that broadcasts with the others
+Number = int | float | np.ndarray  # a scalar, or an array that broadcasts with the others
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def p_value(
     """The two-sided p-value: the alpha with `half_width(alpha, ...) == abs(distance)`, at most 1.
 
     The distance is the hypotenuse of a seed leg and a test-set leg; the angle between them is found at
-    which both legs ask for the same alpha. Only tail probabilities are used, so small p-values keep their digits.
+    which both legs ask for the same alpha. It takes only tail probabilities: small p keep their digits.
     """
     distance = abs(distance)
     if distance == 0:
@@ -153,7 +153,7 @@ def summarise(scores: Float[np.ndarray, "seed example"], bound: float | None) ->
     )
 
 
-def mean_square_of_examples(ss_example: float, n: float, m: int, mean: float, bound: float | None) -> float:
+def mean_square_of_examples(ss_example: float, n: int, m: int, mean: float, bound: float | None) -> float:
     """The mean square between examples, with the two pseudo-examples where the scores have a bound."""
     if bound is None:
         return ss_example / (m - 1)

@@ -62,8 +62,8 @@ def _advice(verdict: Verdict) -> str:
         return f"If the true difference is near this, about {step.total:,} seeds in all would decide it."
     if step.need is Need.MORE_IMAGES:
         return (
-            "More seeds help little, for the test set's own sampling error remains; if the true difference is "
-            f"near this, about {step.total:,} test images would decide it."
+            "More seeds help little, for the test set's own sampling error remains; if the true difference "
+            f"is near this, about {step.total:,} test images would decide it."
         )
     if step.need is Need.A_MARGIN:
         return (

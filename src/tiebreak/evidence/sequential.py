@@ -185,7 +185,7 @@ def _half_width(plan: SequentialPlan, now: Snapshot) -> float:
         half_width(
             1 - plan.level,
             now.seed_variance,
-            now.n_seeds - 1,
+            float(now.n_seeds - 1),
             now.test_variance,
             seed_split=1 / len(plan.looks),
             test_split=TEST_SPLIT,
@@ -197,7 +197,7 @@ def _p(plan: SequentialPlan, now: Snapshot, distance: float) -> float:
     return p_value(
         distance,
         now.seed_variance,
-        now.n_seeds - 1,
+        float(now.n_seeds - 1),
         now.test_variance,
         seed_split=1 / len(plan.looks),
         test_split=TEST_SPLIT,
@@ -236,7 +236,7 @@ def _check_history(plan: SequentialPlan, history: Sequence[Snapshot]) -> None:
     )
     if not seen or not rising or not within:
         raise EvidenceError(
-            f"looks were declared at {_listed(plan.looks)} seeds, but the history has looks at {_listed(seen)}; "
+            f"looks were declared at {_listed(plan.looks)} seeds, but came at {_listed(seen)}; "
             "look only when a declared number of seeds is complete."
         )
 

@@ -1,0 +1,212 @@
+"""Claims: what the grammar reads, what it says to the rest, and how a claim is judged."""
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+from crossed_data import right_or_wrong
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import TypeAdapter
+
+from tiebreak.errors import TiebreakError
+from tiebreak.evidence.claim_outcome import ClaimOutcome, Finding, claim_line, judge_claim
+from tiebreak.evidence.claims import Claim, Relation, parse_claim
+from tiebreak.evidence.comparison import compare_predictions
+from tiebreak.evidence.errors import ClaimError
+from tiebreak.evidence.verdict import Outcome, judge
+
+
+def terms(claim: Claim) -> list[tuple[float, str, str]]:
+    return [(term.factor, term.contender, term.metric) for term in claim.terms]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected", "constant", "relation", "margin"),
+    [
+        ("cnn > mlp", [(1, "cnn", "test_acc"), (-1, "mlp", "test_acc")], 0, ">", None),
+        ("cnn - mlp >= 0.15", [(1, "cnn", "test_acc"), (-1, "mlp", "test_acc")], -0.15, ">=", None),
+        ("cnn.params<=mlp.params", [(1, "cnn", "params"), (-1, "mlp", "params")], 0, "<=", None),
+        ("cnn.test_acc >= 65%", [(1, "cnn", "test_acc")], -0.65, ">=", None),
+        ("0.2 < cnn", [(-1, "cnn", "test_acc")], 0.2, "<", None),
+        ("cnn ~ resnet within 1 point", [(1, "cnn", "test_acc"), (-1, "resnet", "test_acc")], 0, "~", 0.01),
+        ("cnn ~ resnet within .5pp", [(1, "cnn", "test_acc"), (-1, "resnet", "test_acc")], 0, "~", 0.005),
+        ("cnn.flops < 2 * mlp.flops", [(1, "cnn", "flops"), (-2, "mlp", "flops")], 0, "<", None),
+        ("-cnn + 15 points > -mlp", [(-1, "cnn", "test_acc"), (1, "mlp", "test_acc")], 0.15, ">", None),
+        (
+            '"cnn(width=34)" > "my model"',
+            [(1, "cnn(width=34)", "test_acc"), (-1, "my model", "test_acc")],
+            0,
+            ">",
+            None,
+        ),
+        ("cnn(width=34, norm=bn).params < 9e4", [(1, "cnn(width=34, norm=bn)", "params")], -9e4, "<", None),
+        (
+            "cnn@permute-pixels < cnn",
+            [(1, "cnn@permute-pixels", "test_acc"), (-1, "cnn", "test_acc")],
+            0,
+            "<",
+            None,
+        ),
+        ("cnn-small > within", [(1, "cnn-small", "test_acc"), (-1, "within", "test_acc")], 0, ">", None),
+    ],
+)
+def test_what_the_grammar_reads(
+    text: str, expected: list[object], constant: float, relation: str, margin: float | None
+) -> None:
+    claim = parse_claim(text)
+    assert terms(claim) == expected
+    assert claim.constant == pytest.approx(constant)
+    assert claim.relation is Relation(relation)
+    assert claim.margin == margin
+    assert claim.text == text
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("", "ends too early; write a claim such as"),
+        ("cnn >", '"cnn >" ends too early'),
+        ("cnn ~ mlp", "ends too early"),
+        ("cnn $ mlp", "at character 5 ('$')"),
+        ("cnn > mlp > linear", "at character 11 ('>')"),
+        ("cnn.test acc > 1", "at character 10 ('acc')"),
+        ("__import__('os')", "cannot read the claim"),
+        ("0.1 > 0.2", "names no contender"),
+        ("cnn ~ mlp within 0", 'the margin after "within" must be above 0'),
+        ("cnn > 1e999", "1e999 is too large a number"),
+        ("cnn > 1e308 + 1e308", "add up to too large a number"),
+        ("cnn >\n\n$", "at character 8"),
+        ("c" * 1001 + " > 1", "at most 1,000 characters, got 1,005"),
+    ],
+)
+def test_what_it_says_to_the_rest(text: str, words: str) -> None:
+    with pytest.raises(ClaimError) as caught:
+        parse_claim(text)
+    assert words in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+WORDS = [
+    "cnn",
+    "mlp",
+    ">=",
+    "<",
+    "~",
+    "within",
+    "0.1",
+    "1e9",
+    "%",
+    "points",
+    "-",
+    "+",
+    "*",
+    ".",
+    "(",
+    ")",
+    "params",
+    "@",
+    "=",
+    '"',
+    "'",
+]
+pieces = st.lists(st.sampled_from([*WORDS, " ", "\n", "x" * 90]), max_size=12)
+
+
+@given(st.one_of(st.text(max_size=40), pieces.map("".join), pieces.map(" ".join)))
+def test_any_text_is_a_claim_or_a_one_line_error(text: str) -> None:
+    try:
+        claim = parse_claim(text)
+    except TiebreakError as error:
+        assert len(str(error).splitlines()) == 1
+    else:
+        assert claim.terms and np.isfinite(claim.constant)
+
+
+def measured(seeds: int = 5) -> dict[str, dict[str, float | np.ndarray]]:
+    a, b, c = right_or_wrong(np.random.default_rng(0), (0.7, 0.5, 0.7), seeds, 4_000, luck=0.01)
+    return {
+        "cnn": {"test_acc": a, "params": 1_000, "train_seconds": np.array([3.0, 4.0, 5.0, 4.0, 3.0])[:seeds]},
+        "mlp": {"test_acc": b, "params": 2_000, "train_seconds": np.array([1.0, 1.0, 2.0, 1.0, 1.0])[:seeds]},
+        "resnet": {"test_acc": c, "params": 1_500, "train_seconds": np.ones(seeds)},
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "finding"),
+    [
+        ("cnn - mlp >= 0.15", Finding.SHOWN),
+        ("cnn - mlp >= 0.25", Finding.REFUTED),
+        ("cnn - mlp >= 0.2", Finding.NOT_ENOUGH_DATA),
+        ("mlp > cnn", Finding.REFUTED),
+        ("mlp < cnn", Finding.SHOWN),
+        ("mlp <= 40%", Finding.REFUTED),
+        ("cnn >= 65%", Finding.SHOWN),
+        ("cnn ~ resnet within 5 points", Finding.SHOWN),
+        ("cnn ~ mlp within 5 points", Finding.REFUTED),
+        ("cnn ~ resnet within 0.01 points", Finding.NOT_ENOUGH_DATA),
+        ("cnn - mlp > resnet - cnn + 10%", Finding.SHOWN),
+        ("cnn.params < mlp.params", Finding.SHOWN),
+        ("cnn.params <= 1000", Finding.SHOWN),
+        ("cnn.params < 1000", Finding.REFUTED),
+        ("cnn.params ~ resnet.params within 500", Finding.SHOWN),
+        ("cnn.train_seconds > 2 * mlp.train_seconds", Finding.SHOWN),
+        ("cnn.train_seconds < 3 * mlp.train_seconds", Finding.NOT_ENOUGH_DATA),
+    ],
+)
+def test_how_a_claim_is_judged(text: str, finding: Finding) -> None:
+    outcome = judge_claim(parse_claim(text), measured())
+    assert outcome.finding is finding
+    kind = TypeAdapter(ClaimOutcome)
+    assert kind.validate_json(json.dumps(dataclasses.asdict(outcome), allow_nan=False)) == outcome
+
+
+@pytest.mark.parametrize("text", ["cnn > mlp", "cnn ~ mlp within 90%", "cnn.train_seconds > 0", "cnn < 2"])
+def test_one_seed_is_never_enough(text: str) -> None:
+    outcome = judge_claim(parse_claim(text), measured(seeds=1))
+    assert outcome.finding is Finding.NOT_ENOUGH_DATA
+    assert outcome.n_seeds == 1
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 1_000), st.integers(2, 5))
+def test_a_claim_agrees_with_the_verdict(seed: int, seeds: int) -> None:
+    a, b = right_or_wrong(np.random.default_rng(seed), (0.9, 0.89), seeds, 500)
+    data: dict[str, dict[str, float | np.ndarray]] = {"a": {"test_acc": a}, "b": {"test_acc": b}}
+    comparison = compare_predictions(a, b)
+    better = judge_claim(parse_claim("a > b"), data)
+    assert (better.finding is Finding.SHOWN) is (judge(comparison).outcome is Outcome.A_BETTER)
+    assert (better.low, better.high) == pytest.approx((comparison.ci_low, comparison.ci_high), abs=1e-12)
+    alike = judge_claim(parse_claim("a ~ b within 2%"), data)
+    p = judge(comparison, equivalence=0.02).p_equivalence
+    assert p is not None and (alike.finding is Finding.SHOWN) is (p <= 0.05)
+
+
+def test_the_line_shows_what_was_looked_at() -> None:
+    line = claim_line(judge_claim(parse_claim("cnn - mlp >= 0.15"), measured()))
+    assert line.startswith("shown: cnn - mlp >= 0.15 (measured 0.2")
+    assert "95% CI 0.1" in line and line.endswith(", 5 seeds)")
+    assert claim_line(judge_claim(parse_claim("cnn.params < 1"), measured())) == (
+        "refuted: cnn.params < 1 (measured 1000, exact)"
+    )
+    alike = claim_line(judge_claim(parse_claim("cnn ~ resnet within 5%"), measured()))
+    assert "90% CI" in alike
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("cn > mlp", 'no contender is called "cn". Did you mean "cnn"?'),
+        ("cnn-mlp > 0", "A difference takes blanks around its minus."),
+        ("cnn.parms > 1", 'nothing called "parms" was measured of cnn. Did you mean "params"?'),
+        ("cnn - mlp.train_seconds > 1", "were not measured on the same seeds and images"),
+        ("odd.loss > 1", "odd.loss is not a finite number"),
+        ("1e308 * cnn.params > 1", "exact values add up to too large a number"),
+    ],
+)
+def test_what_was_not_measured_is_named(text: str, words: str) -> None:
+    data = measured() | {"odd": {"loss": np.array([1.0, np.nan])}}
+    with pytest.raises(ClaimError) as caught:
+        judge_claim(parse_claim(text), data)
+    assert words in str(caught.value)
