@@ -12,6 +12,7 @@ import pytest
 import rich.style
 import torch
 from beartype._check.code import codemain
+from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
 ROOT = Path(__file__).parents[1]
@@ -56,7 +57,9 @@ def _unpacked_cifar10(options: list[str]) -> Path:
     if not unpack.is_file():
         pytest.skip("needs the real CIFAR-10: set TIEBREAK_CIFAR10 to an unpacked copy")
     target = ROOT / ".cache" / "cifar10"
-    subprocess.run([sys.executable, str(unpack), str(target), *options], check=True, capture_output=True)
+    target.mkdir(parents=True, exist_ok=True)
+    with FileLock(target / ".lock"):  # several test processes may want it at once
+        subprocess.run([sys.executable, str(unpack), str(target), *options], check=True, capture_output=True)
     return target
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,9 @@ class Results:
         }
 
     def __str__(self) -> str:
-        console = Console(width=120, no_color=True)
-        with console.capture() as capture:
-            print_results(self, console)
-        return capture.get()
+        text = StringIO()
+        print_results(self, Console(file=text, width=120, force_terminal=False, force_jupyter=False))
+        return text.getvalue()
 
 
 def compare(

@@ -1,0 +1,38 @@
+# Thin: each target is the command one would type.
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
+
+.PHONY: setup demo test check bench audit clean
+
+setup: .venv/.installed                ## .venv with the project, in the versions of constraints.txt
+
+demo: .venv/.installed                 ## from nothing to a verdict, on the data set inside the package
+	$(BIN)/tiebreak compare mlp cnn --seeds 5 --epochs 10
+
+test: .venv/.installed-dev             ## all tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
+
+check: .venv/.installed-dev            ## formatter, linter, types, import directions
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/.installed                ## what is fast on this machine, against what
+	$(BIN)/tiebreak bench
+
+audit: .venv/.installed-dev            ## known vulnerabilities of what is installed; needs the network
+	$(BIN)/pip-audit
+
+clean:
+	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.venv/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(PIP) --editable .
+	touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(PIP) --editable '.[dev]'
+	touch $@
