@@ -21,6 +21,16 @@ ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept f
 Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses.")]
+Executor = Annotated[
+    str | None, typer.Option(help="Where runs are computed: auto, serial, processes or ray.")
+]
+Workers = Annotated[
+    str | None,
+    typer.Option(help="Processes side by side: a number, or auto for what cores and memory allow."),
+]
+Address = Annotated[str | None, typer.Option(help="A Ray cluster; without it Ray starts on this machine.")]
+CpusPerRun = Annotated[float | None, typer.Option(min=0, help="CPUs that Ray keeps for a run.")]
+GpusPerRun = Annotated[float | None, typer.Option(min=0, help="GPUs that Ray keeps for a run, e.g. 0.25.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 
 # name -> (table of the study file, or "" for its top level; declaration)
@@ -36,6 +46,11 @@ SHARED: dict[str, tuple[str, Any]] = {
     "resize": ("data", Resize),
     "device": ("execution", Device),
     "threads": ("execution", Threads),
+    "executor": ("execution", Executor),
+    "workers": ("execution", Workers),
+    "address": ("execution", Address),
+    "cpus_per_run": ("execution", CpusPerRun),
+    "gpus_per_run": ("execution", GpusPerRun),
 }
 FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
 

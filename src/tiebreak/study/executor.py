@@ -1,4 +1,8 @@
-"""Where a study's runs are computed. An executor takes tasks and gives back news; it writes no files."""
+"""Where a study's runs are computed: here (serial), in worker processes, or on Ray.
+
+An executor takes tasks and gives back news; it writes no files in the study's folder. What tasks and news
+hold is nothing to it, as long as it can be pickled.
+"""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,6 +15,8 @@ from tiebreak.study.plan import Execution
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.run import RunProgress, RunResult, RunSpec, train_run
+
+MAX_DEATHS = 3  # of a run's workers, until it has failed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,10 +56,36 @@ News = RunProgress | EpochResult | RunFinished | RunFailure
 
 
 def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> Iterator[tuple[RunId, News]]:
-    """Compute the tasks; gives each one's news as it happens."""
+    """Compute the tasks where `execution` says; gives each one's news as it happens.
+
+    Closing the generator ends what is still being computed. The results do not depend on the executor.
+
+    Raises: TiebreakError if the device or Ray is not there, or from a run itself.
+    """
+    # The executors are imported when they are used: they need what is defined here, and Ray is an extra.
+    if execution.executor == "ray":
+        from tiebreak.study.ray_executor import run_on_ray
+
+        yield from run_on_ray(tasks, data, execution)
+        return
+    from tiebreak.study.resources import choose_workers
+
+    workers = choose_workers([task.spec for task in tasks], data, execution) if tasks else 0
+    if execution.executor == "processes" or workers > 1:
+        from tiebreak.study.workers import run_in_processes
+
+        yield from run_in_processes(tasks, data, execution, workers)
+        return
     for task in tasks:
         for news in compute(task, data, execution):
             yield task.run, news
+
+
+def failure_after_deaths(reason: str) -> RunFailure:
+    """The end of a run that has killed its worker as often as it may."""
+    return RunFailure(
+        reason=f"its worker died {MAX_DEATHS} times, last by {reason}; too little memory is the usual cause"
+    )
 
 
 def compute(task: Task, data: ImageDataset, execution: Execution) -> Iterator[News]:

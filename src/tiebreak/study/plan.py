@@ -5,7 +5,7 @@ import json
 import re
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -90,6 +90,29 @@ class Execution(Plan):
     threads: int = Field(
         default=1, ge=1, le=1024
     )  # of one run; results repeat bit for bit for a given number
+    executor: Literal["auto", "serial", "processes", "ray"] = "auto"  # auto: processes where they save time
+    workers: int | Literal["auto"] = "auto"  # processes side by side; auto: as many as cores and memory allow
+    address: str | None = None  # of a Ray cluster; None: Ray starts on this machine
+    cpus_per_run: float | None = Field(default=None, ge=0)  # what Ray keeps free for a run; None: its threads
+    gpus_per_run: float = Field(default=0, ge=0)  # likewise; 0.25: four runs share a GPU
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _workers_are_a_number_or_auto(cls, workers: Any) -> Any:
+        if isinstance(workers, str) and workers.isdecimal():
+            workers = int(workers)  # from the command line
+        if workers != "auto" and (type(workers) is not int or workers < 1):
+            raise ValueError(f'expected "auto" or a whole number from 1, got {workers!r}.')
+        return workers
+
+    @model_validator(mode="after")
+    def _settings_fit_the_executor(self) -> "Execution":
+        for name in ("address", "cpus_per_run", "gpus_per_run"):
+            if self.executor != "ray" and getattr(self, name) != type(self).model_fields[name].default:
+                raise ValueError(f'{name} is for executor = "ray", got it with "{self.executor}"')
+        if self.executor in ("serial", "ray") and self.workers != "auto":
+            raise ValueError(f'workers is for executor = "processes", got it with "{self.executor}"')
+        return self
 
 
 class Study(Plan):

@@ -1,0 +1,171 @@
+"""Runs as tasks of Ray (https://docs.ray.io): on a cluster, or on a Ray started here for the study.
+
+The data set lies once in each node's object store. News comes back as a task's stream of results. Ray's own
+retries are off, as they want a task that gives the same stream again, and progress depends on the clock.
+"""
+
+import logging
+import os
+import signal
+import sys
+import threading
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import TiebreakError
+from tiebreak.study.executor import (
+    MAX_DEATHS,
+    News,
+    RunFailure,
+    RunFinished,
+    RunId,
+    Task,
+    compute,
+    failure_after_deaths,
+)
+from tiebreak.study.plan import Execution
+from tiebreak.study.resources import available_cores
+from tiebreak.study.shared_data import arrays_of, dataset_of, facts_of
+
+try:
+    import ray
+    from ray import exceptions as died
+except ModuleNotFoundError:
+    raise TiebreakError(
+        'The executor "ray" needs Ray, which is an extra: pip install "tiebreak[ray]".'
+    ) from None
+
+SUBMITTED = 200  # tasks that Ray knows of at a time: enough to fill a cluster, or to let it grow
+DEATHS = (died.WorkerCrashedError, died.NodeDiedError, died.OutOfMemoryError, died.ObjectLostError)
+
+log = logging.getLogger(__name__)
+
+
+def run_on_ray(
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution
+) -> Iterator[tuple[RunId, News]]:
+    """Compute the tasks on Ray, begun in the order given; gives news as it comes.
+
+    A run whose worker or node dies is begun again elsewhere; after `MAX_DEATHS` deaths it has failed.
+
+    Raises: TiebreakError if no cluster answers, or from a run's own code.
+    """
+    waiting = deque(tasks)
+    deaths: Counter[RunId] = Counter()
+    under_way: dict[Any, Task] = {}  # by the stream of its news
+    with _connection(execution.address):
+        stored = ray.put((arrays_of(data), facts_of(data)))
+        remote = _as_remote(execution)
+        try:
+            while waiting or under_way:
+                while waiting and len(under_way) < SUBMITTED:
+                    task = waiting.popleft()
+                    under_way[remote.remote(task, stored, execution)] = task
+                (stream,), _ = ray.wait(list(under_way), num_returns=1, fetch_local=False)
+                task = under_way[stream]
+                news = _next_news(stream)
+                if isinstance(news, DEATHS):
+                    del under_way[stream]
+                    deaths[task.run] += 1
+                    if deaths[task.run] < MAX_DEATHS:
+                        waiting.appendleft(task)
+                        continue
+                    news = failure_after_deaths(type(news).__name__)
+                elif isinstance(news, RunFinished | RunFailure):
+                    del under_way[stream]
+                yield task.run, news
+        finally:
+            for stream in under_way:
+                ray.cancel(stream, force=True)
+
+
+def _as_remote(execution: Execution) -> Any:
+    """`_compute_remotely` with what a run needs."""
+    cpus = execution.threads if execution.cpus_per_run is None else execution.cpus_per_run
+    gpus = execution.gpus_per_run
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    if not any(node.get("CPU", 0) >= cpus and node.get("GPU", 0) >= gpus for node in nodes):
+        log.warning(
+            "No node has %g CPUs and %g GPUs, which a run asks for; waiting for one to join.", cpus, gpus
+        )
+    return ray.remote(
+        num_cpus=cpus, num_gpus=gpus, max_retries=0, num_returns="streaming", scheduling_strategy="SPREAD"
+    )(_compute_remotely)
+
+
+def _compute_remotely(
+    task: Task, stored: tuple[dict[str, np.ndarray], dict[str, Any]], execution: Execution
+) -> Iterator[News]:
+    """Compute one task in a worker of Ray. The arrays are views into the node's object store."""
+    yield from compute(task, dataset_of(*stored), execution)
+
+
+def _next_news(stream: Any) -> Any:
+    """What a task says next, or the error that tells of its worker's death.
+
+    Raises: TiebreakError as it was raised in the run; RayTaskError for any other exception in it.
+    """
+    try:
+        return ray.get(next(stream))
+    except DEATHS as death:
+        return death
+    except died.RayTaskError as error:
+        if isinstance(error.cause, TiebreakError):
+            raise error.cause from None
+        raise
+
+
+@contextmanager
+def _connection(address: str | None) -> Iterator[None]:
+    """Be connected to Ray inside the block; a Ray that was started for it ends with it.
+
+    Without an address, RAY_ADDRESS counts, as in a job that was submitted to a cluster. A connection that
+    the user has made already is used, and left open.
+    """
+    if ray.is_initialized():
+        yield
+        return
+    address = address or os.environ.get("RAY_ADDRESS") or "local"
+    if address.startswith("ray://"):
+        raise TiebreakError(
+            f"{address}: Ray Client cannot stream a run's news. Submit the command as a job "
+            "(ray job submit -- tiebreak ...), or run it on a node of the cluster with --address auto."
+        )
+    with _signals_and_environment_kept():
+        try:
+            ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **_local_settings(address))
+        except (ConnectionError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())
+            raise TiebreakError(f"No Ray cluster answers at {address}: {reason}") from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _local_settings(address: str) -> dict[str, Any]:
+    """A Ray of our own: no dashboard, and not to be reached from other machines."""
+    if address != "local":
+        return {}
+    # Ray takes 127.0.0.1 to mean the address by which others see this machine; on Linux all 127.* are local.
+    # On other systems it stays on this machine by itself.
+    node = {"_node_ip_address": "127.0.0.2"} if sys.platform == "linux" else {}
+    return {"include_dashboard": False, "num_cpus": len(available_cores()), **node}
+
+
+@contextmanager
+def _signals_and_environment_kept() -> Iterator[None]:
+    """Undo what ray.init does to this process: it takes SIGTERM and sets environment variables."""
+    handler, environment = signal.getsignal(signal.SIGTERM), dict(os.environ)
+    try:
+        yield
+    finally:
+        os.environ.clear()
+        os.environ.update(environment)
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, handler)

@@ -1,0 +1,171 @@
+"""What this machine has for a study's runs, what they need, and so how many go side by side."""
+
+import logging
+import math
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.models.catalog import build_model
+from tiebreak.models.cost import model_cost
+from tiebreak.rng import global_stream
+from tiebreak.study.plan import Execution
+from tiebreak.training.device import choose_device
+from tiebreak.training.run import EVAL_BATCH_SIZE, RunSpec
+
+CGROUPS = Path("/sys/fs/cgroup")
+GB = 1e9
+
+PROCESS_BYTES = 400_000_000  # of a worker that has imported PyTorch, before its run begins
+CUDA_CONTEXT_BYTES = 600_000_000  # of GPU memory for a process that uses it at all; not measured here
+FLOPS_PER_SECOND = 50e9  # of one core while training: a rough figure, for WORTHWHILE_SECONDS only
+STEP_SECONDS = 0.5e-3  # what a step costs beside its arithmetic; rough as well
+WORTHWHILE_SECONDS = 6.0  # of work; below it, workers take longer to start than they save
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Needs:
+    """What runs need, roughly."""
+
+    memory: int  # bytes that the hungriest of them takes beside the data set
+    seconds: float  # that all of them take one after another on one core
+
+
+def choose_workers(specs: Sequence[RunSpec], data: ImageDataset, execution: Execution) -> int:
+    """How many of the runs go side by side on this machine; the reason is logged if memory sets the number.
+
+    Raises: TiebreakError if the device is not there; ModelError if a model cannot be built.
+    """
+    device = choose_device(execution.device)
+    if execution.executor == "serial":
+        return 1
+    needs = estimate_needs(specs, data)
+    if execution.workers == "auto" and execution.executor == "auto" and needs.seconds < WORTHWHILE_SECONDS:
+        return 1
+    places = _places(device, execution.threads)
+    wanted = places if execution.workers == "auto" else execution.workers
+    wanted = max(1, min(wanted, len(specs)))
+    free = free_gpu_memory(device) if device.type == "cuda" else free_memory()
+    fitting = wanted if free is None else max(1, int(free // needs.memory))
+    needed = f"{wanted} runs side by side need about {wanted * needs.memory / GB:.1f} GB"
+    if free is None or fitting >= wanted:
+        log.info("%s.", needed)
+        return wanted
+    if execution.workers == "auto":
+        log.warning("%s, %.1f GB are free: running %d at a time.", needed, free / GB, fitting)
+        return fitting
+    log.warning("%s, only %.1f GB are free; --workers auto would take %d.", needed, free / GB, fitting)
+    return wanted
+
+
+def _places(device: torch.device, threads: int) -> int:
+    """How many runs may compute at once, as far as cores go. MPS has one queue, so one run."""
+    if device.type == "mps":
+        return 1
+    return int(min(len(available_cores()), cpu_quota()) // threads)
+
+
+def estimate_needs(specs: Sequence[RunSpec], data: ImageDataset) -> Needs:
+    """What the runs need, from their models' sizes.
+
+    Raises: ModelError if a model cannot be built.
+    """
+    memory, seconds = 0, 0.0
+    models: dict[str, tuple[int, int, int]] = {}
+    for spec in specs:
+        if spec.model not in models:
+            with global_stream(0, "check"):
+                model = build_model(spec.model, data.image_shape, data.num_classes)
+            cost = model_cost(model, data.image_shape)
+            models[spec.model] = cost.bytes, cost.flops, output_bytes(model, data.image_shape)
+        weights, flops, outputs = models[spec.model]
+        images = spec.recipe.epochs * (len(data.train) - spec.val_size)
+        # A step holds weights, gradients and two moments, and each output with its gradient. An evaluation
+        # holds few outputs at a time; all of them once is a bound.
+        images_held = max(2 * spec.recipe.batch_size, EVAL_BATCH_SIZE)
+        memory = max(memory, PROCESS_BYTES + 4 * weights + images_held * outputs)
+        steps = math.ceil(images / spec.recipe.batch_size)
+        seconds += images * 3 * flops / FLOPS_PER_SECOND + steps * STEP_SECONDS
+    return Needs(memory=memory, seconds=seconds)
+
+
+def output_bytes(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
+    """Bytes of all the layers' outputs for one image."""
+    sizes: list[int] = []
+
+    def note(layer: nn.Module, inputs: tuple[object, ...], output: object) -> None:
+        if isinstance(output, Tensor):
+            sizes.append(output.numel() * output.element_size())
+
+    leaves = [layer for layer in model.modules() if not list(layer.children())]
+    handles = [layer.register_forward_hook(note) for layer in leaves]
+    was_training = model.training
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, *image_shape))
+    model.train(was_training)
+    for handle in handles:
+        handle.remove()
+    return sum(sizes)
+
+
+def available_cores() -> list[int]:
+    """A CPU number for each physical core that this process may use; hardware threads are not counted."""
+    if sys.platform != "linux":
+        return list(range(os.cpu_count() or 1))
+    cores: dict[str, int] = {}
+    for cpu in sorted(os.sched_getaffinity(0)):
+        siblings = Path(f"/sys/devices/system/cpu/cpu{cpu}/topology/thread_siblings_list")
+        cores.setdefault(siblings.read_text() if siblings.is_file() else str(cpu), cpu)
+    return list(cores.values())
+
+
+def cpu_quota(root: Path = CGROUPS) -> float:
+    """How many CPUs' time this process's control groups (version 2) give it, e.g. Docker's --cpus."""
+    quota = math.inf
+    for folder in _control_groups(root):
+        limit = folder / "cpu.max"
+        if limit.is_file():
+            microseconds, period = limit.read_text().split()
+            if microseconds != "max":
+                quota = min(quota, int(microseconds) / int(period))
+    return max(1.0, quota)
+
+
+def free_memory(root: Path = CGROUPS) -> int | None:
+    """Bytes that can be had without swapping, within the control groups' limits; None: unknown."""
+    meminfo = Path("/proc/meminfo")
+    if not meminfo.is_file():
+        return None
+    kilobytes = dict(line.split(":") for line in meminfo.read_text().splitlines())
+    free = int(kilobytes["MemAvailable"].split()[0]) * 1024
+    for folder in _control_groups(root):
+        limit = folder / "memory.max"
+        if limit.is_file() and (most := limit.read_text().strip()) != "max":
+            used = int((folder / "memory.current").read_text())
+            counts = dict(line.split() for line in (folder / "memory.stat").read_text().splitlines())
+            free = min(free, int(most) - used + int(counts["inactive_file"]))  # that part can be dropped
+    return free
+
+
+def _control_groups(root: Path) -> list[Path]:
+    """The folders of this process's control group and of those above it."""
+    own = Path("/proc/self/cgroup")
+    lines = own.read_text().splitlines() if own.is_file() else []
+    path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
+    folder = root / path
+    return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
+
+
+def free_gpu_memory(device: torch.device) -> int:
+    """Bytes free on the GPUs that a run may be given, less what each process takes for itself."""
+    devices = [device.index] if device.index is not None else range(torch.cuda.device_count())
+    return sum(max(0, torch.cuda.mem_get_info(index)[0] - CUDA_CONTEXT_BYTES) for index in devices)

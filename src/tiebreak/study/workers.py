@@ -1,0 +1,251 @@
+"""Runs in processes of this machine: each is started once, takes one run after another, and is replaced if
+it dies.
+
+Driver and worker talk in pickles over the worker's stdin and stdout. The driver ends a worker by killing it,
+as a worker writes no files; a worker whose stdin has come to its end has lost its driver, and leaves.
+"""
+
+import json
+import os
+import pickle
+import shutil
+import signal
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from queue import SimpleQueue
+from threading import Thread
+from typing import BinaryIO, NoReturn
+
+import torch
+
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import TiebreakError
+from tiebreak.study.executor import (
+    MAX_DEATHS,
+    News,
+    RunFailure,
+    RunFinished,
+    RunId,
+    Task,
+    compute,
+    failure_after_deaths,
+)
+from tiebreak.study.plan import Execution
+from tiebreak.study.resources import available_cores
+from tiebreak.study.shared_data import SharedData, open_shared, share_data
+
+PYTHON_ERROR = 1  # exit status of a process that an exception ended; it has printed the traceback
+
+# What a worker does before its imports: an interrupt at the keyboard is for the driver alone, and threads
+# that libraries start keep to the process's cores. It does not import the user's main script, as the workers
+# of `multiprocessing` do, so that a script needs no `if __name__ == "__main__"` to compare models.
+START = """
+import json, os, signal, sys
+signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.path[:], cores = json.loads(sys.argv[1])
+if cores:
+    os.sched_setaffinity(0, cores)
+from tiebreak.study.workers import work
+work()
+"""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Setup:
+    """What a worker is told once."""
+
+    data: SharedData
+    execution: Execution
+
+
+@dataclass(kw_only=True, eq=False)
+class Worker:
+    """A worker process as the driver sees it."""
+
+    slot: int  # which of the places for workers; it decides on core and GPU
+    process: "subprocess.Popen[bytes]"
+    task: Task
+
+
+Arrivals = SimpleQueue[tuple[Worker, News | TiebreakError | None]]  # None: the worker's stdout has ended
+
+
+def run_in_processes(
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int
+) -> Iterator[tuple[RunId, News]]:
+    """Compute the tasks in that many processes, begun in the order given; gives news as it comes.
+
+    A run whose worker dies is begun again in a new one; after `MAX_DEATHS` deaths it has failed.
+
+    Raises: TiebreakError from a run's own code; OSError if the data cannot be laid into a temporary file.
+    """
+    waiting = deque(tasks)
+    deaths: Counter[RunId] = Counter()
+    arrivals: Arrivals = SimpleQueue()
+    pool: list[Worker] = []
+    with share_data(data) as shared:
+        setup = Setup(data=shared, execution=execution)
+        try:
+            while waiting and len(pool) < workers:
+                pool.append(_start(len(pool), workers, setup, waiting.popleft(), arrivals))
+            while pool:
+                worker, news = arrivals.get()
+                if worker not in pool:
+                    continue  # the end of one that was stopped
+                if isinstance(news, TiebreakError):
+                    raise news
+                alive = news is not None
+                news = news or _after_death(worker, deaths, waiting)
+                if news is not None:
+                    yield worker.task.run, news
+                if alive and not isinstance(news, RunFinished | RunFailure):
+                    continue
+                pool.remove(worker)
+                if not waiting:
+                    _stop([worker])
+                elif alive:
+                    pool.append(_hand(worker, waiting.popleft()))
+                else:
+                    pool.append(_start(worker.slot, workers, setup, waiting.popleft(), arrivals))
+        finally:
+            _stop(pool)
+
+
+def _after_death(worker: Worker, deaths: Counter[RunId], waiting: deque[Task]) -> RunFailure | None:
+    """Put a dead worker's run back to be begun again, or give it up.
+
+    Raises: TiebreakError if an exception in the run ended the worker, as it would come again.
+    """
+    _close(worker)
+    status, run = worker.process.wait(), worker.task.run
+    if status == PYTHON_ERROR:
+        raise TiebreakError(f"{run.label}, seed {run.seed}: an error ended the run; its traceback is above.")
+    deaths[run] += 1
+    if deaths[run] == MAX_DEATHS:
+        return failure_after_deaths(signal.Signals(-status).name if status < 0 else f"exit status {status}")
+    waiting.appendleft(worker.task)
+    return None
+
+
+def _start(slot: int, workers: int, setup: Setup, task: Task, arrivals: Arrivals) -> Worker:
+    """Start a worker process and hand it its first task."""
+    threads = str(setup.execution.threads)
+    cores = _cores_of(slot, workers, setup.execution.threads)
+    process = subprocess.Popen(
+        [sys.executable, "-c", START, json.dumps([sys.path, cores])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | _gpu_of(slot, setup),
+    )
+    worker = Worker(slot=slot, process=process, task=task)
+    Thread(target=_listen, args=(worker, arrivals), daemon=True).start()
+    _send(worker, setup)
+    return _hand(worker, task)
+
+
+def _hand(worker: Worker, task: Task) -> Worker:
+    """Give a worker its next task."""
+    worker.task = task
+    _send(worker, task)
+    return worker
+
+
+def _cores_of(slot: int, workers: int, threads: int) -> list[int]:
+    """The cores a worker keeps to; [] where not all are used, as another study may have chosen the same."""
+    cores = available_cores() if sys.platform == "linux" else []
+    if workers * threads != len(cores):
+        return []
+    return cores[slot * threads : (slot + 1) * threads]
+
+
+def _gpu_of(slot: int, setup: Setup) -> dict[str, str]:
+    """The environment that shows a worker one GPU of several, in turn."""
+    count = torch.cuda.device_count()
+    if count < 2 or setup.execution.device not in ("auto", "cuda"):
+        return {}
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    names = visible.split(",") if visible else [str(index) for index in range(count)]
+    return {"CUDA_VISIBLE_DEVICES": names[slot % count]}
+
+
+def _send(worker: Worker, message: Setup | Task) -> None:
+    stream = worker.process.stdin
+    assert stream is not None
+    with suppress(BrokenPipeError):  # it has just died; the end of its stdout tells
+        pickle.dump(message, stream)
+        stream.flush()
+
+
+def _listen(worker: Worker, arrivals: Arrivals) -> None:
+    """Pass on what a worker says, and that it says no more."""
+    stream = worker.process.stdout
+    assert stream is not None
+    with stream:
+        try:
+            while True:
+                arrivals.put((worker, pickle.load(stream)))  # noqa: S301 - from a process of our own
+        except (EOFError, pickle.UnpicklingError):  # it ended, maybe in the midst of a message
+            arrivals.put((worker, None))
+
+
+def _stop(workers: list[Worker]) -> None:
+    for worker in workers:
+        worker.process.kill()
+    for worker in workers:
+        _close(worker)
+        worker.process.wait()
+
+
+def _close(worker: Worker) -> None:
+    stream = worker.process.stdin
+    assert stream is not None
+    with suppress(BrokenPipeError):  # what was still to be sent has no reader
+        stream.close()
+
+
+def work() -> NoReturn:
+    """The life of a worker process: its setup, then one task after another, until it is killed."""
+    inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    # What a user's model reads or prints must not get between the messages.
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+    os.dup2(2, 1)
+    setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver
+    data = open_shared(setup.data)
+    tasks: SimpleQueue[Task] = SimpleQueue()
+    Thread(target=_take_tasks, args=(inbox, tasks, setup), daemon=True).start()
+    while True:
+        _work_on(tasks.get(), data, setup, outbox)
+
+
+def _work_on(task: Task, data: ImageDataset, setup: Setup, outbox: BinaryIO) -> None:
+    def say(message: News | TiebreakError) -> None:
+        try:
+            pickle.dump(message, outbox)
+            outbox.flush()
+        except BrokenPipeError:
+            _leave(setup)
+
+    try:
+        for news in compute(task, data, setup.execution):
+            say(news)
+    except TiebreakError as error:
+        say(error)
+
+
+def _take_tasks(inbox: BinaryIO, tasks: SimpleQueue[Task], setup: Setup) -> None:
+    """Put what the driver sends into the queue; leave as soon as there is no driver any more."""
+    try:
+        while True:
+            tasks.put(pickle.load(inbox))  # noqa: S301 - from our driver
+    except (EOFError, pickle.UnpicklingError):
+        _leave(setup)
+
+
+def _leave(setup: Setup) -> NoReturn:
+    """End this process, whatever it is computing. The driver could not tidy up, so do that for it."""
+    shutil.rmtree(setup.data.folder, ignore_errors=True)
+    os._exit(0)
