@@ -21,6 +21,7 @@ ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept f
 Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses.")]
+RetryFailed = Annotated[bool | None, typer.Option("--retry-failed", help="Train failed runs again.")]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 
 # name -> (table of the study file, or "" for its top level; declaration)
@@ -36,6 +37,7 @@ SHARED: dict[str, tuple[str, Any]] = {
     "resize": ("data", Resize),
     "device": ("execution", Device),
     "threads": ("execution", Threads),
+    "retry_failed": ("execution", RetryFailed),
 }
 FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
 

@@ -34,6 +34,13 @@ class Contender(Plan):
     model: str = Field(min_length=1)
     recipe: Recipe = Recipe()
 
+    @field_validator("label")
+    @classmethod
+    def _label_can_be_printed(cls, label: str) -> str:
+        if not label.isprintable():
+            raise ValueError(f"{label!r} holds a character that cannot be printed")
+        return label
+
     @field_validator("model")
     @classmethod
     def _model_can_be_read(cls, model: str) -> str:
@@ -69,6 +76,8 @@ class Execution(Plan):
     threads: int = Field(
         default=1, ge=1, le=1024
     )  # of one run; results repeat bit for bit for a given number
+    checkpoint_seconds: float = Field(default=30.0, ge=0)  # between checkpoints inside an epoch
+    retry_failed: bool = False  # train failed runs again
 
 
 class Study(Plan):
