@@ -6,7 +6,8 @@ The format is safetensors: tensors, and one JSON text in the header. Reading it 
 import json
 import time
 from dataclasses import dataclass, field
-from importlib.metadata import version
+from functools import cache
+from importlib import metadata
 from typing import Any
 
 import safetensors.torch
@@ -22,6 +23,7 @@ from tiebreak.training.loop import EpochResult, RunningMean, StepResult
 from tiebreak.training.micro_batches import FrugalStep
 
 FORMAT = 1
+version = cache(metadata.version)  # which reads a file each time
 HEADER = "tiebreak"  # the key of our JSON text among the metadata of the file
 REMEDY = "Remove checkpoint.safetensors from the run's folder to begin the run anew."
 

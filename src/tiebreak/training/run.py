@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -92,6 +92,7 @@ class RunProgress:
 RunEvent = RunProgress | EpochResult | RunResult | Checkpoint | Resumed
 
 
+@runtime_checkable
 class Stop(Protocol):
     """A request to stop, seen after each batch: `threading.Event` is one, so is multiprocessing's."""
 
