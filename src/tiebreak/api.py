@@ -31,6 +31,7 @@ from tiebreak.study.plan import (
     make_study,
     parse_contender,
 )
+from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import StoredStudy, read_study
 from tiebreak.training.anatomy import Anatomy, examine_step
 from tiebreak.training.device import choose_device
@@ -112,29 +113,37 @@ def run(
     out: Path | None = None,
     data: ImageDataset | None = None,
     console: Console | None = None,
+    stop: StopRequest | None = None,
 ) -> Results:
     """Train what is missing of a study, write its figures, and judge it. `data`: loaded by name if not given.
 
-    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong.
+    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
+    `stop` is set and what is under way is stored.
     """
     console = console or Console(quiet=True)
     folder = out or default_folder(study)
     if data is None:
         choice = study.data
         data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
-    events = run_study(study, data, folder, execution or Execution())
-    for _ in show_progress(events, study, _runs_done(folder, study), console):
+    execution = execution or Execution()
+    done = _runs_done(folder, study, execution.retry_failed)
+    events = run_study(study, data, folder, execution, stop)
+    for _ in show_progress(events, study, done, console):
         pass
     results = judge(folder)
     draw_figures(results)
     return results
 
 
-def _runs_done(folder: Path, study: Study) -> int:
+def _runs_done(folder: Path, study: Study, retry_failed: bool) -> int:
     if not (folder / "study.json").is_file():
         return 0
     runs = read_study(folder).runs
-    return sum(len(runs.get(contender.label, {})) for contender in study.contenders)
+    return sum(
+        run.status == "finished" or not retry_failed
+        for contender in study.contenders
+        for run in runs.get(contender.label, {}).values()
+    )
 
 
 def judge(folder: Path | str) -> Results:

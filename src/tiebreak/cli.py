@@ -1,6 +1,7 @@
 """The commands: parse, call the API, print. Heavy imports wait until a command needs them."""
 
 import json
+import shlex
 import signal
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiebreak.cli_options import BatchSize, DataDir, Dataset, Json, LearningRate, Resize, with_study_options
-from tiebreak.errors import TiebreakError
+from tiebreak.errors import StoppedError, TiebreakError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -152,10 +153,20 @@ def _load(name: str | None, data_dir: Path | None, resize: int | None) -> Any:
 
 def _run(planned: Any, as_json: bool) -> None:
     from tiebreak.api import run as run_planned
+    from tiebreak.study.stop import stop_on_signals
 
     study, execution, out = planned
-    # With --json, stdout is for the object alone.
-    _print_results(run_planned(study, execution, out, console=_console(stderr=as_json)), as_json)
+    with stop_on_signals() as stop:
+        try:
+            # With --json, stdout is for the object alone.
+            results = run_planned(study, execution, out, console=_console(stderr=as_json), stop=stop)
+        except (StoppedError, SystemExit):
+            if stop.signal is None:
+                raise
+            command = shlex.join(["tiebreak", *sys.argv[1:]])
+            sys.stderr.write(f"tiebreak: stopped; what is finished is kept. To go on: {command}\n")
+            raise SystemExit(128 + stop.signal) from None
+    _print_results(results, as_json)
 
 
 def _print_results(results: "Results", as_json: bool) -> None:

@@ -24,6 +24,18 @@ class DivergedError(TiebreakError):
     """A run's loss or gradient is no longer a finite number; the study goes on without this run."""
 
 
+class DeviceMemoryError(TiebreakError):
+    """A run does not fit the device's memory; the study goes on without this run."""
+
+
+class CheckpointError(TiebreakError):
+    """A checkpoint cannot be read, or is another run's."""
+
+
+class StoppedError(TiebreakError):
+    """Somebody asked the study to stop; what is done is stored."""
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or all of them.
 

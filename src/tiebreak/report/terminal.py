@@ -18,6 +18,7 @@ from tiebreak.study.executor import RunId
 from tiebreak.study.plan import Study
 from tiebreak.study.store import RunRecord
 from tiebreak.training.anatomy import Anatomy
+from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.run import RunProgress
 
@@ -42,6 +43,10 @@ def _show_lines(events: Iterator[Event], study: Study, done: int, console: Conso
                 console.print(f"{event.run.label}, seed {event.run.seed}", markup=False, highlight=False)
                 current = event.run
             console.print(str(event.news), markup=False, highlight=False, soft_wrap=True)
+        elif isinstance(event.news, Resumed):
+            text = f"{event.run.label}, seed {event.run.seed} {event.news}"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
+            current = event.run
         elif isinstance(event.news, RunRecord):
             done += 1
             console.print(f"{outcome(event.news)} ({done} of {total} runs)", markup=False, highlight=False)
@@ -89,6 +94,10 @@ def _show_bar(events: Iterator[Event], study: Study, done: int, console: Console
                 finished_epochs += 1
                 estimate.epoch_done(event.run.label)
                 progress.update(task, completed=finished_epochs, left=_time_left(estimate.seconds_left()))
+            elif isinstance(event.news, Resumed):
+                finished_epochs += event.news.epoch - 1
+                estimate.left[event.run.label] -= event.news.epoch - 1
+                progress.console.print(f"{name} {escape(str(event.news))}", highlight=False)
             else:
                 progress.console.print(f"{name}: {escape(outcome(event.news))}", highlight=False)
             yield event

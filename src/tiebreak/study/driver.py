@@ -1,54 +1,98 @@
 """From a plan to a full study folder: what is missing is computed, and the driver alone writes."""
 
+import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import CheckpointError, StoppedError, StudyError
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
-from tiebreak.study.environment import describe_environment
-from tiebreak.study.executor import RunFailure, RunFinished, RunId, Task, execute
+from tiebreak.study.environment import Environment, describe_environment
+from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, execute
+from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
+from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import (
     RunRecord,
     StoredStudy,
     begin_study,
     data_facts,
+    run_folder,
+    stored_checkpoint,
+    write_checkpoint,
     write_failed_run,
     write_run,
 )
+from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint
 from tiebreak.training.device import choose_device
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.run import RunProgress, RunSpec
+from tiebreak.training.run import RunProgress, RunSpec, checkpoint_key
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Event:
-    """Something happened to a run: progress, the end of an epoch, or its end (stored by then)."""
+    """Something happened to a run: it goes on, progress, the end of an epoch, or its end (stored by then)."""
 
     run: RunId
-    news: RunProgress | EpochResult | RunRecord
+    news: RunProgress | EpochResult | Resumed | RunRecord
 
 
-def run_study(study: Study, data: ImageDataset, folder: Path, execution: Execution) -> Iterator[Event]:
+def run_study(
+    study: Study, data: ImageDataset, folder: Path, execution: Execution, stop: StopRequest | None = None
+) -> Iterator[Event]:
     """Train all runs of the study that its folder does not hold yet; gives events as they happen.
 
-    Raises: StudyError if the folder holds something else; ModelError or DataError before anything is trained.
+    A run that was under way goes on from its last checkpoint. When `stop` is set, what is under way
+    is stored and StoppedError raised.
+
+    Raises: StudyError if the folder holds something else, is in use by another process or cannot be
+    written; ModelError or DataError before anything is trained.
     """
+    stop = stop or StopRequest()
     val_size = study.data.val_size or max(1, len(data.train) // 10)
     check_plan(study, data, val_size, execution)
-    stored = begin_study(folder, study, data_facts(data, val_size), describe_environment())
-    contenders = {contender.label: contender for contender in study.contenders}
-    for run, news in execute(pending_tasks(stored, val_size), data, execution):
-        contender = contenders[run.label]
-        if isinstance(news, RunFinished):
-            record = write_run(folder, contender, run.seed, news.result, news.device, news.threads)
-            yield Event(run=run, news=record)
-        elif isinstance(news, RunFailure):
-            yield Event(run=run, news=write_failed_run(folder, contender, run.seed, news.reason))
-        else:
-            yield Event(run=run, news=news)
+    with study_lock(folder):
+        environment = describe_environment()
+        stored = begin_study(folder, study, data_facts(data, val_size), environment)
+        _tell_changes(stored.header.environment, environment)
+        tasks = pending_tasks(stored, val_size, data, execution.retry_failed)
+        contenders = {contender.label: contender for contender in study.contenders}
+        with stop.gently():
+            for run, news in execute(tasks, data, execution, stop):
+                kept = _keep(folder, contenders[run.label], run, news)
+                if kept is not None:
+                    yield Event(run=run, news=kept)
+        if stop.is_set():
+            raise StoppedError("The study was stopped; what is finished is kept.")
+
+
+def _keep(
+    folder: Path, contender: Contender, run: RunId, news: News
+) -> RunProgress | EpochResult | Resumed | RunRecord | None:
+    """Store what there is to store; gives what others should hear of, None of a checkpoint."""
+    if isinstance(news, Checkpoint):
+        write_checkpoint(folder, contender, run.seed, news.content)
+        return None
+    if isinstance(news, RunFinished):
+        return write_run(folder, contender, run.seed, news.result, news.device, news.threads)
+    if isinstance(news, RunFailure):
+        return write_failed_run(folder, contender, run.seed, news.reason)
+    return news
+
+
+def _tell_changes(before: Environment, now: Environment) -> None:
+    """Warn if runs made now are not made as those of the study's beginning were."""
+    changed = [
+        f"{name} was {getattr(before, name)} and is {getattr(now, name)}"
+        for name in ("tiebreak", "torch", "numpy", "processor")
+        if getattr(before, name) != getattr(now, name)
+    ]
+    if changed:
+        log.warning("This study was begun elsewhere (%s); equal digits are not promised.", ", ".join(changed))
 
 
 def check_plan(study: Study, data: ImageDataset, val_size: int, execution: Execution) -> None:
@@ -63,15 +107,33 @@ def check_plan(study: Study, data: ImageDataset, val_size: int, execution: Execu
             build_model(contender.model, data.image_shape, data.num_classes)
 
 
-def pending_tasks(stored: StoredStudy, val_size: int) -> list[Task]:
-    """The runs that have not ended, seed by seed, so that a study that is stopped has whole pairs."""
+def pending_tasks(
+    stored: StoredStudy, val_size: int, data: ImageDataset, retry_failed: bool = False
+) -> list[Task]:
+    """The runs that have not ended, seed by seed, so that a study that is stopped has whole pairs.
+
+    Raises: StudyError if a run's checkpoint cannot be read or is of something else.
+    """
     study = stored.study
-    return [
-        make_task(study, contender, seed, val_size)
-        for seed in study.seeds
-        for contender in study.contenders
-        if seed not in stored.runs[contender.label]
-    ]
+    pending = []
+    for seed in study.seeds:
+        for contender in study.contenders:
+            record = stored.runs[contender.label].get(seed)
+            if record is None or (retry_failed and record.status == "failed"):
+                task = make_task(study, contender, seed, val_size)
+                checkpoint = _checkpoint(stored.folder, contender, task, data)
+                pending.append(replace(task, checkpoint=checkpoint))
+    return pending
+
+
+def _checkpoint(folder: Path, contender: Contender, task: Task, data: ImageDataset) -> bytes | None:
+    content = stored_checkpoint(folder, contender, task.run.seed)
+    if content is not None:
+        try:
+            read_checkpoint(content, checkpoint_key(task.spec, data))
+        except CheckpointError as error:
+            raise StudyError(f"{run_folder(folder, contender, task.run.seed)}: {error}") from None
+    return content
 
 
 def make_task(study: Study, contender: Contender, seed: int, val_size: int) -> Task:

@@ -3,11 +3,11 @@
 import os
 import platform
 from importlib.metadata import version
-from pathlib import Path
 
 import torch
 
 from tiebreak.study.plan import Plan
+from tiebreak.training.device import processor_name
 
 
 class Environment(Plan):
@@ -33,13 +33,3 @@ def describe_environment() -> Environment:
         processor=processor_name(),
         cores=os.cpu_count() or 1,
     )
-
-
-def processor_name() -> str:
-    """The processor's model name where the system tells it, else its architecture."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.is_file():
-        for line in cpuinfo.read_text().splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()

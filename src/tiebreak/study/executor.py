@@ -2,6 +2,11 @@
 
 An executor takes tasks and gives back news; it writes no files in the study's folder. What tasks and news
 hold is nothing to it, as long as it can be pickled.
+
+Stopping: the driver hands a `stop` down (anything with `is_set()`), which every run looks at after each
+batch. Once it is set, a run gives its last `Checkpoint` and ends without `RunFinished`; the executor begins
+no further task, passes on the news of those under way until each has ended, and ends. (Ray cannot tell its
+tasks, and cancels them: they go on from the checkpoint before.) Closing the generator stops all at once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,11 +15,12 @@ from dataclasses import dataclass
 import torch
 
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.errors import DivergedError
+from tiebreak.errors import DeviceMemoryError, DivergedError
 from tiebreak.study.plan import Execution
+from tiebreak.training.checkpoint import Checkpoint, Resumed
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.run import RunProgress, RunResult, RunSpec, train_run
+from tiebreak.training.run import NEVER, RunProgress, RunResult, RunSpec, Stop, train_run
 
 MAX_DEATHS = 3  # of a run's workers, until it has failed
 
@@ -34,6 +40,7 @@ class Task:
 
     run: RunId
     spec: RunSpec
+    checkpoint: bytes | None = None  # to go on from
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,13 +59,15 @@ class RunFinished:
     threads: int
 
 
-News = RunProgress | EpochResult | RunFinished | RunFailure
+News = RunProgress | EpochResult | Checkpoint | Resumed | RunFinished | RunFailure
 
 
-def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> Iterator[tuple[RunId, News]]:
+def execute(
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, stop: Stop = NEVER
+) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks where `execution` says; gives each one's news as it happens.
 
-    Closing the generator ends what is still being computed. The results do not depend on the executor.
+    The results do not depend on the executor.
 
     Raises: TiebreakError if the device or Ray is not there, or from a run itself.
     """
@@ -66,7 +75,7 @@ def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> 
     if execution.executor == "ray":
         from tiebreak.study.ray_executor import run_on_ray
 
-        yield from run_on_ray(tasks, data, execution)
+        yield from run_on_ray(tasks, data, execution, stop)
         return
     from tiebreak.study.resources import choose_workers
 
@@ -74,10 +83,12 @@ def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> 
     if execution.executor == "processes" or workers > 1:
         from tiebreak.study.workers import run_in_processes
 
-        yield from run_in_processes(tasks, data, execution, workers)
+        yield from run_in_processes(tasks, data, execution, workers, stop)
         return
     for task in tasks:
-        for news in compute(task, data, execution):
+        if stop.is_set():
+            return
+        for news in compute(task, data, execution, stop):
             yield task.run, news
 
 
@@ -88,16 +99,19 @@ def failure_after_deaths(reason: str) -> RunFailure:
     )
 
 
-def compute(task: Task, data: ImageDataset, execution: Execution) -> Iterator[News]:
+def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = NEVER) -> Iterator[News]:
     """Compute one task in this process."""
     device = choose_device(execution.device)
     with thread_count(execution.threads):
         try:
-            for news in train_run(task.spec, data, device):
+            every = execution.checkpoint_seconds
+            for news in train_run(
+                task.spec, data, device, task.checkpoint, checkpoint_seconds=every, stop=stop
+            ):
                 if isinstance(news, RunResult):
                     threads = torch.get_num_threads()
                     yield RunFinished(result=news, device=str(device), threads=threads)
                 else:
                     yield news
-        except DivergedError as error:
+        except (DivergedError, DeviceMemoryError) as error:
             yield RunFailure(reason=str(error))

@@ -55,6 +55,13 @@ class Contender(Plan):
     model: str = Field(min_length=1)
     recipe: Recipe = Recipe()
 
+    @field_validator("label")
+    @classmethod
+    def _label_can_be_printed(cls, label: str) -> str:
+        if not label.isprintable():
+            raise ValueError(f"{label!r} holds a character that cannot be printed")
+        return label
+
     @field_validator("model")
     @classmethod
     def _model_can_be_read(cls, model: str) -> str:
@@ -95,6 +102,8 @@ class Execution(Plan):
     address: str | None = None  # of a Ray cluster; None: Ray starts on this machine
     cpus_per_run: float | None = Field(default=None, ge=0)  # what Ray keeps free for a run; None: its threads
     gpus_per_run: float = Field(default=0, ge=0)  # likewise; 0.25: four runs share a GPU
+    checkpoint_seconds: float = Field(default=30.0, ge=0)  # between checkpoints inside an epoch
+    retry_failed: bool = False  # train failed runs again
 
     @field_validator("workers", mode="before")
     @classmethod

@@ -12,6 +12,7 @@ import threading
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -31,6 +32,8 @@ from tiebreak.study.executor import (
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import available_cores
 from tiebreak.study.shared_data import arrays_of, dataset_of, facts_of
+from tiebreak.training.checkpoint import Checkpoint
+from tiebreak.training.run import NEVER, Stop
 
 try:
     import ray
@@ -47,11 +50,12 @@ log = logging.getLogger(__name__)
 
 
 def run_on_ray(
-    tasks: Sequence[Task], data: ImageDataset, execution: Execution
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, stop: Stop = NEVER
 ) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks on Ray, begun in the order given; gives news as it comes.
 
-    A run whose worker or node dies is begun again elsewhere; after `MAX_DEATHS` deaths it has failed.
+    A run whose worker or node dies goes on elsewhere from its last checkpoint; after `MAX_DEATHS` deaths it
+    has failed.
 
     Raises: TiebreakError if no cluster answers, or from a run's own code.
     """
@@ -62,7 +66,7 @@ def run_on_ray(
         stored = ray.put((arrays_of(data), facts_of(data)))
         remote = _as_remote(execution)
         try:
-            while waiting or under_way:
+            while (waiting or under_way) and not stop.is_set():
                 while waiting and len(under_way) < SUBMITTED:
                     task = waiting.popleft()
                     under_way[remote.remote(task, stored, execution)] = task
@@ -78,6 +82,8 @@ def run_on_ray(
                     news = failure_after_deaths(type(news).__name__)
                 elif isinstance(news, RunFinished | RunFailure):
                     del under_way[stream]
+                elif isinstance(news, Checkpoint):
+                    under_way[stream] = replace(task, checkpoint=news.content)
                 yield task.run, news
         finally:
             for stream in under_way:

@@ -3,47 +3,66 @@
 STUDY/study.json                           plan, data, environment
 STUDY/runs/<contender>/seed-<n>/run.json   written last: where it stands, the run has ended
                                predictions.npz, weights.safetensors
+                               checkpoint.safetensors   only while the run is under way
 """
 
 import json
-import zipfile
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Annotated, Literal
 
 import numpy as np
 import safetensors.torch
-from pydantic import ValidationError
+from pydantic import AfterValidator, Field
+from torch import Tensor
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
 from tiebreak.models.cost import Cost
 from tiebreak.study.environment import Environment
-from tiebreak.study.plan import Contender, Plan, Study
+from tiebreak.study.lock import HOLDER, LOCK
+from tiebreak.study.plan import Contender, Plan, Seed, Study
+from tiebreak.study.reading import SCHEMA_VERSION, read_predictions, read_record, read_weights
 from tiebreak.training.loop import History
 from tiebreak.training.run import Predictions, RunResult, Timing
 
-SCHEMA_VERSION = 1
+CHECKPOINT = "checkpoint.safetensors"
+RUN_FILES = ("run.json", "predictions.npz", "weights.safetensors", CHECKPOINT)
+# As atomic_write names what it has not finished.
+TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 
-Record = TypeVar("Record", bound=Plan)
+
+def _printable(text: str) -> str:
+    """A stranger's study has words that are printed: control characters must not reach a terminal."""
+    return "".join(
+        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
+    )
+
+
+Words = Annotated[str, AfterValidator(_printable)]
+Count = Annotated[int, Field(ge=0)]
 
 
 class DataFacts(Plan):
     """What a report must know of the data, so that it needs the data no more."""
 
-    name: str
-    fingerprint: str
-    class_names: tuple[str, ...]
-    image_shape: tuple[int, int, int]  # channels, height, width
-    train_images: int
-    val_images: int  # of the training images, in each run
-    test_images: int
+    name: Words
+    fingerprint: Words
+    class_names: tuple[Words, ...] = Field(min_length=2)
+    image_shape: tuple[Count, Count, Count]  # channels, height, width
+    train_images: Count
+    val_images: Count  # of the training images, in each run
+    test_images: Count
     mean: tuple[float, ...]
     std: tuple[float, ...]
     verified: bool
-    notes: tuple[str, ...]
+    notes: tuple[Words, ...]
 
 
 class StudyHeader(Plan):
@@ -60,17 +79,19 @@ class RunRecord(Plan):
     """The content of run.json."""
 
     schema_version: int = SCHEMA_VERSION
-    contender: str
-    seed: int
+    contender: Words
+    seed: Seed
     status: Literal["finished", "failed"]
-    reason: str | None = None  # why it failed
+    reason: Words | None = None  # why it failed
     history: History | None = None
     test_loss: float | None = None
     test_acc: float | None = None
     cost: Cost | None = None
     timing: Timing | None = None
-    device: str | None = None
+    device: Words | None = None
     threads: int | None = None
+    resumed_inexactly: Words | None = None  # why the last digits may differ from an uninterrupted run's
+    micro_batches: int = 1  # that a batch was cut into to fit the device's memory
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,8 +118,20 @@ class StoredStudy:
 
         Raises: StudyError if the file is missing or damaged.
         """
+        data = self.header.data
+        path = self._run_folder(label, seed) / "predictions.npz"
+        return read_predictions(path, data.val_images, data.test_images, len(data.class_names))
+
+    def weights(self, label: str, seed: int) -> dict[str, Tensor]:
+        """The stored weights of one finished run.
+
+        Raises: StudyError if the file is missing or damaged.
+        """
+        return read_weights(self._run_folder(label, seed) / "weights.safetensors")
+
+    def _run_folder(self, label: str, seed: int) -> Path:
         contender = next(c for c in self.study.contenders if c.label == label)
-        return _read_predictions(run_folder(self.folder, contender, seed) / "predictions.npz")
+        return run_folder(self.folder, contender, seed)
 
 
 def data_facts(data: ImageDataset, val_images: int) -> DataFacts:
@@ -123,10 +156,11 @@ def run_folder(folder: Path, contender: Contender, seed: int) -> Path:
 
 
 def begin_study(folder: Path, study: Study, data: DataFacts, environment: Environment) -> StoredStudy:
-    """Make the folder for a study, or open it if it already holds this very study.
+    """Make the folder for a study, or open it if it already holds this very study. The lock must be held.
 
-    Raises: StudyError if it holds another study, or other data; OSError if it cannot be written.
+    Raises: StudyError if it holds another study, or other data, or cannot be written.
     """
+    remove_leftovers(folder)
     header = StudyHeader(
         study=study,
         data=data,
@@ -134,9 +168,12 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if not (folder / "study.json").exists():
-        if folder.is_dir() and any(folder.iterdir()):
+        if folder.is_dir() and any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
             raise StudyError(f"{folder} is not empty and holds no study; choose another --out.")
-        _write_json(folder / "study.json", header)
+        try:
+            _write_json(folder / "study.json", header)
+        except OSError as error:
+            raise StudyError(f"{folder} cannot be written: {error.strerror or error}.") from None
         return StoredStudy(folder=folder, header=header, runs={c.label: {} for c in study.contenders})
     stored = read_study(folder)
     if stored.study.identity != study.identity:
@@ -163,15 +200,22 @@ def _first_difference(before: object, now: object, path: str = "") -> str:
     return f"{path} was {json.dumps(before)}, now {json.dumps(now)}"
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Remove what a process that died had not finished writing. The lock must be held: nobody else writes."""
+    for place, _, names in os.walk(folder):
+        for name in names:
+            if TEMPORARY.fullmatch(name):
+                Path(place, name).unlink(missing_ok=True)
+
+
 def write_run(
     folder: Path, contender: Contender, seed: int, result: RunResult, device: str, threads: int
 ) -> RunRecord:
-    """Store a finished run; run.json comes last."""
+    """Store a finished run; run.json comes last.
+
+    Raises: StudyError if the folder cannot be written.
+    """
     target = run_folder(folder, contender, seed)
-    with atomic_write(target / "predictions.npz") as file:
-        np.savez(file, **vars(result.predictions))
-    with atomic_write(target / "weights.safetensors") as file:
-        file.write(safetensors.torch.save(result.weights))
     record = RunRecord(
         contender=contender.label,
         seed=seed,
@@ -183,59 +227,125 @@ def write_run(
         timing=result.timing,
         device=device,
         threads=threads,
+        resumed_inexactly=result.resumed_inexactly,
+        micro_batches=result.micro_batches,
     )
-    _write_json(target / "run.json", record)
+    with _writing(folder):
+        with atomic_write(target / "predictions.npz") as file:
+            np.savez(file, **vars(result.predictions))
+        with atomic_write(target / "weights.safetensors") as file:
+            file.write(safetensors.torch.save(result.weights))
+        _write_json(target / "run.json", record)
+        (target / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
 def write_failed_run(folder: Path, contender: Contender, seed: int, reason: str) -> RunRecord:
-    """Store that a run failed, and why."""
+    """Store that a run failed, and why.
+
+    Raises: StudyError if the folder cannot be written.
+    """
+    target = run_folder(folder, contender, seed)
     record = RunRecord(contender=contender.label, seed=seed, status="failed", reason=reason)
-    _write_json(run_folder(folder, contender, seed) / "run.json", record)
+    with _writing(folder):
+        _write_json(target / "run.json", record)
+        (target / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
-def read_study(folder: Path) -> StoredStudy:
-    """Read a study folder; runs that have not ended are left out.
+def write_checkpoint(folder: Path, contender: Contender, seed: int, content: bytes) -> None:
+    """Store where a run stands, in place of its last checkpoint.
 
-    Raises: StudyError if there is no study, or a file is damaged or of a newer version.
+    Raises: StudyError if the folder cannot be written.
+    """
+    with _writing(folder), atomic_write(run_folder(folder, contender, seed) / CHECKPOINT) as file:
+        file.write(content)
+
+
+def stored_checkpoint(folder: Path, contender: Contender, seed: int) -> bytes | None:
+    """The last checkpoint of a run that has not ended; None if there is none.
+
+    Raises: StudyError if it cannot be read.
+    """
+    path = run_folder(folder, contender, seed) / CHECKPOINT
+    try:
+        return path.read_bytes() if path.is_file() else None
+    except OSError as error:
+        raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
+
+
+@contextmanager
+def _writing(folder: Path) -> Iterator[None]:
+    """Turn what the file system says into a study's error, and refuse to write where the study is gone."""
+    if not (folder / "study.json").is_file():
+        raise StudyError(
+            f"{folder} has vanished while the study ran. Bring it back and give the same command to go on."
+        )
+    try:
+        yield
+    except OSError as error:
+        raise StudyError(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}. "
+            "What was finished is kept; mend this and give the same command to go on."
+        ) from None
+
+
+def read_study(folder: Path) -> StoredStudy:
+    """Read a study folder; runs that have not ended are left out. No code that it names is run.
+
+    Raises: StudyError if there is no study, or a file is damaged, of another version or leads elsewhere.
     """
     if not folder.exists():
         raise StudyError(f"{folder}: no such folder. Studies are made by tiebreak compare or tiebreak run.")
     path = folder / "study.json"
     if not path.is_file():
         raise StudyError(f"{folder} holds no study: there is no study.json in it.")
-    header = _read_json(path, StudyHeader)
+    _check_inside(folder, [path, folder / "figures"])
+    header = read_record(path, StudyHeader)
     runs: dict[str, dict[int, RunRecord]] = {}
     for contender in header.study.contenders:
-        paths = {seed: run_folder(folder, contender, seed) / "run.json" for seed in header.study.seeds}
-        runs[contender.label] = {
-            seed: _read_json(path, RunRecord) for seed, path in paths.items() if path.is_file()
-        }
+        runs[contender.label] = {}
+        for seed in header.study.seeds:
+            run = _read_run(folder, contender, seed)
+            if run is not None:
+                runs[contender.label][seed] = run
     return StoredStudy(folder=folder, header=header, runs=runs)
+
+
+def _read_run(folder: Path, contender: Contender, seed: int) -> RunRecord | None:
+    target = run_folder(folder, contender, seed)
+    if not target.exists():
+        return None
+    _check_inside(folder, [target / name for name in RUN_FILES])
+    path = target / "run.json"
+    if not path.is_file():
+        return None
+    run = read_record(path, RunRecord)
+    if (run.contender, run.seed) != (contender.label, seed):
+        raise StudyError(f"{path} is of {run.contender}, seed {run.seed}. Remove it to run this part again.")
+    if run.status == "finished" and not _is_complete(run):
+        raise StudyError(
+            f"{path} is damaged: a finished run needs curves of one length, test_loss, test_acc, cost and "
+            "timing. Remove it to run this part again."
+        )
+    return run
+
+
+def _is_complete(run: RunRecord) -> bool:
+    if run.history is None or None in (run.test_loss, run.test_acc, run.cost, run.timing):
+        return False
+    lengths = {len(run.history[name]) for name in ("train_loss", "train_acc", "val_loss", "val_acc")}
+    return len(lengths) == 1 and 0 not in lengths
+
+
+def _check_inside(folder: Path, paths: list[Path]) -> None:
+    """A link in a stranger's study must not make us read or write elsewhere."""
+    root = folder.resolve()
+    for path in paths:
+        if not path.resolve().is_relative_to(root):
+            raise StudyError(f"{path} leads out of the study folder; replace the link by what it points to.")
 
 
 def _write_json(path: Path, value: Plan) -> None:
     with atomic_write(path) as file:
         file.write(value.model_dump_json(indent=1).encode() + b"\n")
-
-
-def _read_json(path: Path, kind: type[Record]) -> Record:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-        if isinstance(content, dict) and content.get("schema_version", 0) > SCHEMA_VERSION:
-            raise StudyError(f"{path} was written by a newer tiebreak; update to read it.")
-        return kind.model_validate(content)
-    except (ValueError, RecursionError) as error:  # JSON, UTF-8 and validation errors are ValueErrors
-        where = error.errors()[0]["loc"] if isinstance(error, ValidationError) else error
-        raise StudyError(f"{path} is damaged: {where}. Remove it to run this part again.") from None
-
-
-def _read_predictions(path: Path) -> Predictions:
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return Predictions(**{name: arrays[name] for name in Predictions.__dataclass_fields__})
-    except (OSError, ValueError, KeyError, zipfile.BadZipFile, EOFError) as error:
-        raise StudyError(
-            f"{path} is missing or damaged: {error}. Remove its folder to run it again."
-        ) from None

@@ -15,10 +15,11 @@ import sys
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import Enum
 from queue import SimpleQueue
-from threading import Thread
-from typing import BinaryIO, NoReturn
+from threading import Event, Thread
+from typing import BinaryIO, Literal, NoReturn
 
 import torch
 
@@ -28,7 +29,6 @@ from tiebreak.study.executor import (
     MAX_DEATHS,
     News,
     RunFailure,
-    RunFinished,
     RunId,
     Task,
     compute,
@@ -37,6 +37,8 @@ from tiebreak.study.executor import (
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import available_cores
 from tiebreak.study.shared_data import SharedData, open_shared, share_data
+from tiebreak.training.checkpoint import Checkpoint
+from tiebreak.training.run import NEVER, Stop
 
 PYTHON_ERROR = 1  # exit status of a process that an exception ended; it has printed the traceback
 
@@ -52,6 +54,13 @@ if cores:
 from tiebreak.study.workers import work
 work()
 """
+
+
+class Order(Enum):
+    """What a worker is told beside its setup and its tasks, and what it says beside news."""
+
+    STOP = "stop"  # finish the batch, give a checkpoint, take nothing more
+    ENDED = "ended"  # the task is done with, whether or not it is finished
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +80,17 @@ class Worker:
     task: Task
 
 
-Arrivals = SimpleQueue[tuple[Worker, News | TiebreakError | None]]  # None: the worker's stdout has ended
+Word = News | TiebreakError | Literal[Order.ENDED] | None  # None: the worker's stdout has ended
+Arrivals = SimpleQueue[tuple[Worker, Word]]
 
 
 def run_in_processes(
-    tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int, stop: Stop = NEVER
 ) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks in that many processes, begun in the order given; gives news as it comes.
 
-    A run whose worker dies is begun again in a new one; after `MAX_DEATHS` deaths it has failed.
+    A run whose worker dies goes on in a new one from its last checkpoint; after `MAX_DEATHS` deaths it has
+    failed.
 
     Raises: TiebreakError from a run's own code; OSError if the data cannot be laid into a temporary file.
     """
@@ -87,32 +98,40 @@ def run_in_processes(
     deaths: Counter[RunId] = Counter()
     arrivals: Arrivals = SimpleQueue()
     pool: list[Worker] = []
+    stopping = False
     with share_data(data) as shared:
         setup = Setup(data=shared, execution=execution)
         try:
             while waiting and len(pool) < workers:
                 pool.append(_start(len(pool), workers, setup, waiting.popleft(), arrivals))
             while pool:
-                worker, news = arrivals.get()
+                worker, word = arrivals.get()
                 if worker not in pool:
-                    continue  # the end of one that was stopped
-                if isinstance(news, TiebreakError):
-                    raise news
-                alive = news is not None
-                news = news or _after_death(worker, deaths, waiting)
-                if news is not None:
-                    yield worker.task.run, news
-                if alive and not isinstance(news, RunFinished | RunFailure):
+                    continue  # the end of one that was killed
+                if isinstance(word, TiebreakError):
+                    raise word
+                if stop.is_set() and not stopping:
+                    stopping = True
+                    for other in pool:
+                        _send(other, Order.STOP)
+                if word is None:
+                    failure = _after_death(worker, deaths, waiting)
+                    if failure is not None:
+                        yield worker.task.run, failure
+                elif word is not Order.ENDED:
+                    if isinstance(word, Checkpoint):
+                        worker.task = replace(worker.task, checkpoint=word.content)
+                    yield worker.task.run, word
                     continue
                 pool.remove(worker)
-                if not waiting:
-                    _stop([worker])
-                elif alive:
-                    pool.append(_hand(worker, waiting.popleft()))
-                else:
+                if not waiting or stopping:
+                    _kill([worker])
+                elif word is None:
                     pool.append(_start(worker.slot, workers, setup, waiting.popleft(), arrivals))
+                else:
+                    pool.append(_hand(worker, waiting.popleft()))
         finally:
-            _stop(pool)
+            _kill(pool)
 
 
 def _after_death(worker: Worker, deaths: Counter[RunId], waiting: deque[Task]) -> RunFailure | None:
@@ -172,7 +191,7 @@ def _gpu_of(slot: int, setup: Setup) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": names[slot % count]}
 
 
-def _send(worker: Worker, message: Setup | Task) -> None:
+def _send(worker: Worker, message: Setup | Task | Order) -> None:
     stream = worker.process.stdin
     assert stream is not None
     with suppress(BrokenPipeError):  # it has just died; the end of its stdout tells
@@ -192,7 +211,7 @@ def _listen(worker: Worker, arrivals: Arrivals) -> None:
             arrivals.put((worker, None))
 
 
-def _stop(workers: list[Worker]) -> None:
+def _kill(workers: list[Worker]) -> None:
     for worker in workers:
         worker.process.kill()
     for worker in workers:
@@ -216,13 +235,14 @@ def work() -> NoReturn:
     setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver
     data = open_shared(setup.data)
     tasks: SimpleQueue[Task] = SimpleQueue()
-    Thread(target=_take_tasks, args=(inbox, tasks, setup), daemon=True).start()
+    stop = Event()
+    Thread(target=_take_orders, args=(inbox, tasks, stop, setup), daemon=True).start()
     while True:
-        _work_on(tasks.get(), data, setup, outbox)
+        _work_on(tasks.get(), data, setup, stop, outbox)
 
 
-def _work_on(task: Task, data: ImageDataset, setup: Setup, outbox: BinaryIO) -> None:
-    def say(message: News | TiebreakError) -> None:
+def _work_on(task: Task, data: ImageDataset, setup: Setup, stop: Event, outbox: BinaryIO) -> None:
+    def say(message: Word) -> None:
         try:
             pickle.dump(message, outbox)
             outbox.flush()
@@ -230,17 +250,22 @@ def _work_on(task: Task, data: ImageDataset, setup: Setup, outbox: BinaryIO) -> 
             _leave(setup)
 
     try:
-        for news in compute(task, data, setup.execution):
+        for news in compute(task, data, setup.execution, stop):
             say(news)
+        say(Order.ENDED)
     except TiebreakError as error:
         say(error)
 
 
-def _take_tasks(inbox: BinaryIO, tasks: SimpleQueue[Task], setup: Setup) -> None:
-    """Put what the driver sends into the queue; leave as soon as there is no driver any more."""
+def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: Setup) -> None:
+    """Hear what the driver says while a run is computed; leave as soon as there is no driver any more."""
     try:
         while True:
-            tasks.put(pickle.load(inbox))  # noqa: S301 - from our driver
+            order = pickle.load(inbox)  # noqa: S301 - from our driver
+            if order is Order.STOP:
+                stop.set()
+            else:
+                tasks.put(order)
     except (EOFError, pickle.UnpicklingError):
         _leave(setup)
 

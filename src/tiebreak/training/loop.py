@@ -4,8 +4,9 @@ Shape letters: B images of a batch, C channels, H height, W width, K classes.
 """
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from jaxtyping import Float, Int64
@@ -80,8 +81,32 @@ class StepResult:
     """Where training stands after one batch."""
 
     epoch: int  # from 1
-    batch: int  # of this epoch, from 1
+    batch: int  # of this epoch, from 1; 0: the epoch is about to begin
     running: RunningMean
+    seconds: float  # that this epoch has trained so far
+
+    @classmethod
+    def before(cls, epoch: int, device: torch.device) -> "StepResult":
+        return cls(epoch=epoch, batch=0, running=RunningMean.zero(device), seconds=0.0)
+
+
+def train_step(
+    model: nn.Module,
+    images: Float[Tensor, "B C H W"],
+    labels: Int64[Tensor, " B"],
+    criterion: nn.Module,
+    optimizer: torch.optim.Optimizer,
+) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:
+    """One update of the parameters on one batch. Returns the loss and the logits from before it."""
+    optimizer.zero_grad()
+    logits = model(images)
+    loss = criterion(logits, labels)
+    loss.backward()
+    optimizer.step()
+    return loss.detach(), logits.detach()
+
+
+Step = Callable[..., tuple[Tensor, Tensor]]  # takes and gives what `train_step` does
 
 
 def train_steps(
@@ -92,21 +117,16 @@ def train_steps(
     device: torch.device,
     scheduler: LRScheduler | None = None,
     running: RunningMean | None = None,
+    step: Step = train_step,
 ) -> Iterator[RunningMean]:
     """Update the parameters once a batch; gives the running mean after each update."""
     running = running or RunningMean.zero(device)
     model.train()
     for images, labels in batches:
         images, labels = images.to(device), labels.to(device)
-
-        optimizer.zero_grad()
-        logits = model(images)
-        loss = criterion(logits, labels)
-        loss.backward()
-        optimizer.step()
+        loss, logits = step(model, images, labels, criterion, optimizer)
         if scheduler is not None:
             scheduler.step()
-
         running.add(loss, logits, labels)
         yield running
 
@@ -156,17 +176,26 @@ def fit_steps(
     device: torch.device,
     epochs: int = 5,
     scheduler: LRScheduler | None = None,
+    *,
+    after: StepResult | None = None,
+    step: Step = train_step,
 ) -> Iterator[StepResult | EpochResult]:
-    """Train for several epochs; gives a result after every batch, and one after every epoch."""
-    for epoch in range(1, epochs + 1):
-        started = time.perf_counter()
-        running = RunningMean.zero(device)
-        steps = train_steps(model, train_batches, criterion, optimizer, device, scheduler, running)
-        for batch, running in enumerate(steps, start=1):
-            yield StepResult(epoch=epoch, batch=batch, running=running)
+    """Train for several epochs; gives a result after every batch, and one after every epoch.
+
+    `after`: go on where this step ended. Model, optimizer, scheduler and the generator of the batches
+    must stand as they did then, the last as at the beginning of that epoch.
+    """
+    here = after or StepResult.before(1, device)
+    for epoch in range(here.epoch, epochs + 1):
+        started = time.perf_counter() - here.seconds
+        running, rest = here.running, _from_batch(train_batches, here.batch)
+        steps = train_steps(model, rest, criterion, optimizer, device, scheduler, running, step)
+        for batch, running in enumerate(steps, start=here.batch + 1):
+            yield StepResult(epoch=epoch, batch=batch, running=running, seconds=time.perf_counter() - started)
         train_loss, train_acc = running.loss, running.accuracy
         train_seconds = time.perf_counter() - started
         val_loss, val_acc = evaluate(model, val_batches, criterion, device)
+        here = StepResult.before(epoch + 1, device)
         yield EpochResult(
             epoch=epoch,
             train_loss=train_loss,
@@ -175,6 +204,12 @@ def fit_steps(
             val_acc=val_acc,
             train_seconds=train_seconds,
         )
+
+
+def _from_batch(batches: BatchSource, first: int) -> Iterable[Batch]:
+    if first and isinstance(batches, Batches):
+        return batches.epoch(first)
+    return islice(batches, first, None) if first else batches
 
 
 def fit(

@@ -1,0 +1,261 @@
+"""A run under way as bytes: saved while it trains, restored so that it goes on as if it had never stopped.
+
+The format is safetensors: tensors, and one JSON text in the header. Reading it executes nothing.
+"""
+
+import json
+import time
+from dataclasses import dataclass, field
+from functools import cache
+from importlib import metadata
+from typing import Any
+
+import safetensors.torch
+import torch
+from pydantic import BaseModel, ConfigDict
+from safetensors import SafetensorError
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import LRScheduler
+
+from tiebreak.errors import CheckpointError
+from tiebreak.training.device import processor_name
+from tiebreak.training.loop import EpochResult, RunningMean, StepResult
+from tiebreak.training.micro_batches import FrugalStep
+
+FORMAT = 1
+version = cache(metadata.version)  # which reads a file each time
+HEADER = "tiebreak"  # the key of our JSON text among the metadata of the file
+REMEDY = "Remove checkpoint.safetensors from the run's folder to begin the run anew."
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checkpoint:
+    """A run's state after some batch."""
+
+    epoch: int  # that is under way, from 1
+    batch: int  # batches of it that are done
+    content: bytes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resumed:
+    """A run goes on from a checkpoint."""
+
+    epoch: int
+    batch: int
+    inexact: str | None  # why the results may differ from an uninterrupted run's in their last digits
+
+    def __str__(self) -> str:
+        text = f"goes on in epoch {self.epoch} after {self.batch} batches"
+        return f"{text}; not bit for bit, as {self.inexact}" if self.inexact else text
+
+
+class Machine(BaseModel):
+    """What the last digits of a result depend on beside plan and data."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    device: str
+    threads: int
+    processor: str
+    torch: str
+    numpy: str
+    tiebreak: str
+
+
+class CheckpointHeader(BaseModel):
+    """All of a checkpoint that is not a tensor."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    format: int
+    run: dict[str, Any]  # the spec and the data's fingerprint: what the state is a state of
+    machine: Machine
+    inexact: str | None
+    epoch: int
+    batch: int
+    samples: int
+    epoch_seconds: float  # this epoch has trained so far
+    run_seconds: float  # the whole run has taken so far
+    pieces: int  # that a batch is cut into to fit the device's memory
+    epochs: tuple[EpochResult, ...]
+    model: Any
+    optimizer: Any
+    scheduler: Any
+
+
+@dataclass(kw_only=True, eq=False)
+class RunState:
+    """All that changes while a run trains, beside PyTorch's global generators."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    scheduler: LRScheduler | None
+    streams: dict[str, torch.Generator]  # that the batches draw from
+    here: StepResult
+    started: float  # perf_counter of the beginning, moved back by what earlier processes took
+    step: FrugalStep = field(default_factory=FrugalStep)
+    inexact: str | None = None
+    epochs: list[EpochResult] = field(default_factory=list)
+    streams_before_epoch: dict[str, Tensor] = field(default_factory=dict)
+    last_saved: bytes | None = None
+
+    def __post_init__(self) -> None:
+        self.note_streams()
+
+    def note_streams(self) -> None:
+        """Remember the streams as they stand: an epoch is about to begin."""
+        self.streams_before_epoch = {name: stream.get_state() for name, stream in self.streams.items()}
+
+
+def this_machine(device: torch.device) -> Machine:
+    return Machine(
+        device=str(device),
+        threads=torch.get_num_threads(),
+        processor=processor_name(),
+        torch=torch.__version__,
+        numpy=version("numpy"),
+        tiebreak=version("tiebreak"),
+    )
+
+
+def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Checkpoint:
+    """The state as a checkpoint. `run`: what it is a state of, as JSON values."""
+    tensors: dict[str, Tensor] = _global_generators(device)
+    tensors |= {f"streams.{name}": noted for name, noted in state.streams_before_epoch.items()}
+    tensors |= {
+        "running.loss_sum": state.here.running.loss_sum,
+        "running.correct": state.here.running.correct,
+    }
+    scheduler = state.scheduler.state_dict() if state.scheduler else None
+    header = CheckpointHeader(
+        format=FORMAT,
+        run=run,
+        machine=this_machine(device),
+        inexact=state.inexact,
+        epoch=state.here.epoch,
+        batch=state.here.batch,
+        samples=state.here.running.samples,
+        epoch_seconds=state.here.seconds,
+        run_seconds=time.perf_counter() - state.started,
+        pieces=state.step.pieces,
+        epochs=tuple(state.epochs),
+        model=_pack(state.model.state_dict(), "model", tensors),
+        optimizer=_pack(state.optimizer.state_dict(), "optimizer", tensors),
+        scheduler=_pack(scheduler, "scheduler", tensors),
+    )
+    # Cloned, because the format refuses tensors that share memory, as tied weights do.
+    on_cpu = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
+    content = safetensors.torch.save(on_cpu, metadata={HEADER: header.model_dump_json()})
+    state.last_saved = content
+    return Checkpoint(epoch=state.here.epoch, batch=state.here.batch, content=content)
+
+
+def restore_state(state: RunState, device: torch.device, run: dict[str, Any], content: bytes) -> Resumed:
+    """Put a checkpoint's state into a freshly built run, PyTorch's global generators included.
+
+    Raises: CheckpointError if it cannot be read, is another run's, or does not fit the model.
+    """
+    header, tensors = read_checkpoint(content, run)
+    try:
+        state.model.load_state_dict(_unpack(header.model, tensors))
+        state.optimizer.load_state_dict(_unpack(header.optimizer, tensors))
+        if state.scheduler:
+            state.scheduler.load_state_dict(_unpack(header.scheduler, tensors))
+        for name, stream in state.streams.items():
+            stream.set_state(tensors[f"streams.{name}"])
+        running = RunningMean.zero(device)
+        running.loss_sum += tensors["running.loss_sum"].to(running.loss_sum)
+        running.correct += tensors["running.correct"].to(device)
+        if header.machine.device == str(device):
+            _set_global_generators(device, tensors)
+    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise CheckpointError(f"The checkpoint does not fit the model ({reason}). {REMEDY}") from None
+    running.samples = header.samples
+    state.here = StepResult(
+        epoch=header.epoch, batch=header.batch, running=running, seconds=header.epoch_seconds
+    )
+    state.started = time.perf_counter() - header.run_seconds
+    state.step.pieces, state.epochs, state.last_saved = header.pieces, list(header.epochs), content
+    state.inexact = header.inexact or machine_difference(header.machine, this_machine(device))
+    state.note_streams()
+    return Resumed(epoch=header.epoch, batch=header.batch, inexact=state.inexact)
+
+
+def read_checkpoint(content: bytes, run: dict[str, Any]) -> tuple[CheckpointHeader, dict[str, Tensor]]:
+    """A checkpoint's header and tensors.
+
+    Raises: CheckpointError if it is damaged, of another version, or not of `run`.
+    """
+    try:
+        tensors = safetensors.torch.load(content)
+        length = int.from_bytes(content[:8], "little")
+        text = json.loads(content[8 : 8 + length])["__metadata__"][HEADER]
+        written_for = json.loads(text)["format"]
+        if written_for != FORMAT:
+            raise CheckpointError(
+                f"The checkpoint has format {written_for}, this tiebreak reads {FORMAT}. {REMEDY}"
+            )
+        header = CheckpointHeader.model_validate_json(text)
+    except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
+        raise CheckpointError(f"The checkpoint is damaged. {REMEDY}") from None
+    for key in run:
+        if header.run.get(key) != run[key]:
+            raise CheckpointError(f"The checkpoint is of a run with another {key}. {REMEDY}")
+    return header, tensors
+
+
+def machine_difference(before: Machine, now: Machine) -> str | None:
+    """In words, what keeps `now` from repeating the digits of `before`; None if nothing does."""
+    changed = [
+        f"{name} was {getattr(before, name)} and is {getattr(now, name)}"
+        for name in Machine.model_fields
+        if getattr(before, name) != getattr(now, name)
+    ]
+    return ", ".join(changed) or None
+
+
+def _global_generators(device: torch.device) -> dict[str, Tensor]:
+    """The state of PyTorch's global generators, which dropout draws from."""
+    states = {"global.cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        states["global.cuda"] = torch.cuda.get_rng_state(device)
+    if device.type == "mps":
+        states["global.mps"] = torch.mps.get_rng_state()
+    return states
+
+
+def _set_global_generators(device: torch.device, tensors: dict[str, Tensor]) -> None:
+    torch.set_rng_state(tensors["global.cpu"])
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(tensors["global.cuda"], device)
+    if device.type == "mps":
+        torch.mps.set_rng_state(tensors["global.mps"])
+
+
+def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """A state dict as JSON values; its tensors go to `tensors`, and are named in their place."""
+    if isinstance(value, Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):  # as pairs, because the optimiser's keys are numbers
+        return {"dict": [[key, _pack(item, f"{name}.{key}", tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        items = [_pack(item, f"{name}.{index}", tensors) for index, item in enumerate(value)]
+        return {"tuple": items} if isinstance(value, tuple) else items
+    return value
+
+
+def _unpack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_pack` was given."""
+    if isinstance(value, list):
+        return [_unpack(item, tensors) for item in value]
+    if not isinstance(value, dict):
+        return value
+    ((kind, content),) = value.items()
+    if kind == "tensor":
+        return tensors[content]
+    if kind == "dict":
+        return {key: _unpack(item, tensors) for key, item in content}
+    return tuple(_unpack(item, tensors) for item in content)
