@@ -21,6 +21,9 @@ ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept f
 Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
 Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses.")]
+Precision = Annotated[
+    str | None, typer.Option(help="auto, fp32 or bf16; auto: bf16 where the hardware has it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 
 # name -> (table of the study file, or "" for its top level; declaration)
@@ -36,6 +39,7 @@ SHARED: dict[str, tuple[str, Any]] = {
     "resize": ("data", Resize),
     "device": ("execution", Device),
     "threads": ("execution", Threads),
+    "precision": ("execution", Precision),
 }
 FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
 

@@ -61,7 +61,7 @@ def compute(task: Task, data: ImageDataset, execution: Execution) -> Iterator[Ne
     device = choose_device(execution.device)
     with thread_count(execution.threads):
         try:
-            for news in train_run(task.spec, data, device):
+            for news in train_run(task.spec, data, device, execution.precision):
                 if isinstance(news, RunResult):
                     threads = torch.get_num_threads()
                     yield RunFinished(result=news, device=str(device), threads=threads)

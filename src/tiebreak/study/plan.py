@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError, did_you_mean
 from tiebreak.rng import MAX_SEED
+from tiebreak.training.precision import PrecisionChoice
 from tiebreak.training.recipe import Recipe
 
 DEFAULT_DATASET = "fashion-small"
@@ -69,6 +70,7 @@ class Execution(Plan):
     threads: int = Field(
         default=1, ge=1, le=1024
     )  # of one run; results repeat bit for bit for a given number
+    precision: PrecisionChoice = "auto"  # auto: bf16 where the device computes it faster, else fp32
 
 
 class Study(Plan):

@@ -23,6 +23,7 @@ from tiebreak.models.cost import Cost
 from tiebreak.study.environment import Environment
 from tiebreak.study.plan import Contender, Plan, Study
 from tiebreak.training.loop import History
+from tiebreak.training.precision import Placement
 from tiebreak.training.run import Predictions, RunResult, Timing
 
 SCHEMA_VERSION = 1
@@ -71,6 +72,7 @@ class RunRecord(Plan):
     timing: Timing | None = None
     device: str | None = None
     threads: int | None = None
+    placement: Placement | None = None  # number format and memory layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,6 +185,7 @@ def write_run(
         timing=result.timing,
         device=device,
         threads=threads,
+        placement=result.placement,
     )
     _write_json(target / "run.json", record)
     return record

@@ -20,6 +20,15 @@ from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import Cost, model_cost
 from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.training.loop import EpochResult, History, StepResult, fit_steps, history_of, predict
+from tiebreak.training.precision import (
+    Placement,
+    PrecisionChoice,
+    choose_placement,
+    choose_precision,
+    computing,
+    prepare_batches,
+    prepare_model,
+)
 from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer, make_scheduler
 
 EVAL_BATCH_SIZE = 500
@@ -68,6 +77,7 @@ class RunResult:
     weights: dict[str, Tensor]
     cost: Cost
     timing: Timing
+    placement: Placement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +95,9 @@ class RunProgress:
 RunEvent = RunProgress | EpochResult | RunResult
 
 
-def train_run(spec: RunSpec, data: ImageDataset, device: torch.device) -> Iterator[RunEvent]:
+def train_run(
+    spec: RunSpec, data: ImageDataset, device: torch.device, precision: PrecisionChoice = "auto"
+) -> Iterator[RunEvent]:
     """Train as `spec` says. Gives progress, a result per epoch, and at last the run's result.
 
     Each random draw comes from its own stream of the run's seed: runs of different models with the
@@ -107,12 +119,14 @@ def train_run(spec: RunSpec, data: ImageDataset, device: torch.device) -> Iterat
     with global_stream(seed, "init"):
         model = build_model(spec.model, data.image_shape, data.num_classes)
     cost = model_cost(model, data.image_shape)
-    model.to(device)
+    placement = choose_placement(model, data.image_shape, device, choose_precision(precision, device))
+    model = prepare_model(model, placement)
+    train_batches, val_batches = (prepare_batches(part, placement) for part in (train_batches, val_batches))
     criterion, optimizer = make_criterion(recipe), make_optimizer(recipe, model)
     scheduler = make_scheduler(recipe, optimizer, len(train_batches))
 
     epochs: list[EpochResult] = []
-    with global_stream(seed, "dropout"):
+    with global_stream(seed, "dropout"), computing(placement):
         results = fit_steps(
             model, train_batches, val_batches, criterion, optimizer, device, recipe.epochs, scheduler
         )
@@ -121,8 +135,8 @@ def train_run(spec: RunSpec, data: ImageDataset, device: torch.device) -> Iterat
                 _check_finite(result)
                 epochs.append(result)
             yield result
+        predictions = _predict_parts(model, val, data.test, placement)
 
-    predictions = _predict_parts(model, val, data.test, device)
     train_seconds = sum(epoch.train_seconds for epoch in epochs)
     timing = Timing(
         train_seconds=train_seconds,
@@ -137,6 +151,7 @@ def train_run(spec: RunSpec, data: ImageDataset, device: torch.device) -> Iterat
         weights={name: tensor.detach().cpu().contiguous() for name, tensor in model.state_dict().items()},
         cost=cost,
         timing=timing,
+        placement=placement,
     )
 
 
@@ -169,9 +184,11 @@ def _thin_out(
             )
 
 
-def _predict_parts(model: nn.Module, val: Part, test: Part, device: torch.device) -> Predictions:
+def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement) -> Predictions:
+    device = torch.device(placement.device)
     val_probs, test_probs = (
-        predict(model, part.batches(EVAL_BATCH_SIZE), device).numpy() for part in (val, test)
+        predict(model, prepare_batches(part.batches(EVAL_BATCH_SIZE), placement), device).numpy()
+        for part in (val, test)
     )
     return Predictions(
         val_probs=val_probs,
