@@ -32,6 +32,9 @@ Address = Annotated[str | None, typer.Option(help="A Ray cluster; without it Ray
 CpusPerRun = Annotated[float | None, typer.Option(min=0, help="CPUs that Ray keeps for a run.")]
 GpusPerRun = Annotated[float | None, typer.Option(min=0, help="GPUs that Ray keeps for a run, e.g. 0.25.")]
 RetryFailed = Annotated[bool | None, typer.Option("--retry-failed", help="Train failed runs again.")]
+Precision = Annotated[
+    str | None, typer.Option(help="auto, fp32 or bf16; auto: bf16 where the hardware has it.")
+]
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 
 # name -> (table of the study file, or "" for its top level; declaration)
@@ -53,6 +56,7 @@ SHARED: dict[str, tuple[str, Any]] = {
     "cpus_per_run": ("execution", CpusPerRun),
     "gpus_per_run": ("execution", GpusPerRun),
     "retry_failed": ("execution", RetryFailed),
+    "precision": ("execution", Precision),
 }
 FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
 

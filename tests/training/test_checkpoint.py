@@ -155,7 +155,7 @@ def test_another_number_of_threads_is_said_and_stays_said() -> None:
 
 
 def test_each_part_of_the_machine_counts() -> None:
-    here = this_machine(CPU)
+    here = this_machine(CPU, "fp32")
     assert machine_difference(here, here) is None
     for name in type(here).model_fields:
         other = here.model_copy(update={name: "other"})

@@ -1,7 +1,7 @@
 """Batches: shuffled, augmented, normalised float batches straight from memory.
 
-There is no per-image Python and no worker process: a batch is one gather of bytes, cast and
-normalised as a whole.
+There is no per-image Python and no worker process: a batch is one gather of bytes, normalised, cast
+and laid out as a whole, where it is needed.
 
 Shape letters: N images of the whole part, n of them used here, B images of a batch, C channels,
 H height, W width.
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
 from tiebreak.errors import DataError
+from tiebreak.kernels import gather_normalised
 
 Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]
 
@@ -37,6 +38,9 @@ class Batches:
     generator: torch.Generator | None = None  # draws the order; its state moves on with every epoch
     augment: Augment | None = None
     augment_generator: torch.Generator | None = None
+    dtype: torch.dtype = torch.float32  # of the batches; normalised in float32, then rounded to it
+    channels_last: bool = False  # memory layout of the batches; their shape is the same
+    device: str = "cpu"  # where the batches are
 
     def __post_init__(self) -> None:
         if self.batch_size < 1:
@@ -68,10 +72,16 @@ class Batches:
             order = order[torch.randperm(len(order), generator=self.generator)]
         draws = self.augment and draw_augmentation(self.augment, len(order), self.augment_generator)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
-        scale, shift = 1 / (255 * std), -mean / std
+        scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
+        order, labels = order.to(self.labels.device), self.labels
         for start in range(first_batch * self.batch_size, len(order), self.batch_size):
             here = slice(start, start + self.batch_size)
-            images = self.images[order[here]]
+            images, chosen = self.images, order[here]
             if draws:
-                images = augment_batch(images, draws[here])
-            yield images.to(torch.float32).mul_(scale).add_(shift), self.labels[order[here]]
+                images = augment_batch(images.index_select(0, chosen), draws[here])
+                chosen = torch.arange(len(images))
+            if images.device.type != torch.device(self.device).type:
+                images = images.index_select(0, chosen).to(self.device)
+                chosen = torch.arange(len(images), device=self.device)
+            batch = gather_normalised(images, chosen, scale, shift, self.dtype, self.channels_last)
+            yield batch, labels[order[here]].to(self.device)

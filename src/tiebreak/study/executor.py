@@ -104,9 +104,14 @@ def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = N
     device = choose_device(execution.device)
     with thread_count(execution.threads):
         try:
-            every = execution.checkpoint_seconds
             for news in train_run(
-                task.spec, data, device, task.checkpoint, checkpoint_seconds=every, stop=stop
+                task.spec,
+                data,
+                device,
+                task.checkpoint,
+                precision=execution.precision,
+                checkpoint_seconds=execution.checkpoint_seconds,
+                stop=stop,
             ):
                 if isinstance(news, RunResult):
                     threads = torch.get_num_threads()

@@ -20,6 +20,7 @@ from pydantic import (
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError, did_you_mean
 from tiebreak.rng import MAX_SEED
+from tiebreak.training.precision import PrecisionChoice
 from tiebreak.training.recipe import Recipe
 
 DEFAULT_DATASET = "fashion-small"
@@ -97,6 +98,7 @@ class Execution(Plan):
     threads: int = Field(
         default=1, ge=1, le=1024
     )  # of one run; results repeat bit for bit for a given number
+    precision: PrecisionChoice = "auto"  # auto: bf16 where the device computes it faster, else fp32
     executor: Literal["auto", "serial", "processes", "ray"] = "auto"  # auto: processes where they save time
     workers: int | Literal["auto"] = "auto"  # processes side by side; auto: as many as cores and memory allow
     address: str | None = None  # of a Ray cluster; None: Ray starts on this machine

@@ -30,6 +30,7 @@ from tiebreak.study.lock import HOLDER, LOCK
 from tiebreak.study.plan import Contender, Plan, Seed, Study
 from tiebreak.study.reading import SCHEMA_VERSION, read_predictions, read_record, read_weights
 from tiebreak.training.loop import History
+from tiebreak.training.precision import Placement
 from tiebreak.training.run import Predictions, RunResult, Timing
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -92,6 +93,7 @@ class RunRecord(Plan):
     threads: int | None = None
     resumed_inexactly: Words | None = None  # why the last digits may differ from an uninterrupted run's
     micro_batches: int = 1  # that a batch was cut into to fit the device's memory
+    placement: Placement | None = None  # number format and memory layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -229,6 +231,7 @@ def write_run(
         threads=threads,
         resumed_inexactly=result.resumed_inexactly,
         micro_batches=result.micro_batches,
+        placement=result.placement,
     )
     with _writing(folder):
         with atomic_write(target / "predictions.npz") as file:

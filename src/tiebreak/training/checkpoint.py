@@ -56,6 +56,7 @@ class Machine(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     device: str
+    precision: str
     threads: int
     processor: str
     torch: str
@@ -93,6 +94,7 @@ class RunState:
     scheduler: LRScheduler | None
     streams: dict[str, torch.Generator]  # that the batches draw from
     here: StepResult
+    precision: str
     started: float  # perf_counter of the beginning, moved back by what earlier processes took
     step: FrugalStep = field(default_factory=FrugalStep)
     inexact: str | None = None
@@ -108,9 +110,10 @@ class RunState:
         self.streams_before_epoch = {name: stream.get_state() for name, stream in self.streams.items()}
 
 
-def this_machine(device: torch.device) -> Machine:
+def this_machine(device: torch.device, precision: str) -> Machine:
     return Machine(
         device=str(device),
+        precision=precision,
         threads=torch.get_num_threads(),
         processor=processor_name(),
         torch=torch.__version__,
@@ -131,7 +134,7 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
     header = CheckpointHeader(
         format=FORMAT,
         run=run,
-        machine=this_machine(device),
+        machine=this_machine(device, state.precision),
         inexact=state.inexact,
         epoch=state.here.epoch,
         batch=state.here.batch,
@@ -178,7 +181,9 @@ def restore_state(state: RunState, device: torch.device, run: dict[str, Any], co
     )
     state.started = time.perf_counter() - header.run_seconds
     state.step.pieces, state.epochs, state.last_saved = header.pieces, list(header.epochs), content
-    state.inexact = header.inexact or machine_difference(header.machine, this_machine(device))
+    state.inexact = header.inexact or machine_difference(
+        header.machine, this_machine(device, state.precision)
+    )
     state.note_streams()
     return Resumed(epoch=header.epoch, batch=header.batch, inexact=state.inexact)
 

@@ -25,6 +25,16 @@ from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.training.checkpoint import Checkpoint, Resumed, RunState, restore_state, save_state
 from tiebreak.training.loop import EpochResult, History, StepResult, fit_steps, history_of, predict
 from tiebreak.training.micro_batches import memory_advice
+from tiebreak.training.precision import (
+    Placement,
+    PrecisionChoice,
+    choose_placement,
+    choose_precision,
+    computing,
+    prepare_batches,
+    prepare_model,
+    unprepared,
+)
 from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer, make_scheduler
 
 EVAL_BATCH_SIZE = 500
@@ -75,6 +85,7 @@ class RunResult:
     timing: Timing
     resumed_inexactly: str | None = None  # why the last digits may differ from an uninterrupted run's
     micro_batches: int = 1  # that a batch was cut into to fit the device's memory
+    placement: Placement
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,6 +120,7 @@ class Bench:
     spec: RunSpec
     run: dict[str, Any]  # what its checkpoints are of
     device: torch.device
+    placement: Placement
     train_batches: Batches
     val: Part
     criterion: nn.Module
@@ -122,6 +134,7 @@ def train_run(
     device: torch.device,
     checkpoint: bytes | None = None,
     *,
+    precision: PrecisionChoice = "auto",
     checkpoint_seconds: float = 30.0,
     stop: Stop = NEVER,
 ) -> Iterator[RunEvent]:
@@ -138,14 +151,14 @@ def train_run(
     DivergedError, DeviceMemoryError if training fails; CheckpointError if the checkpoint does not fit.
     """
     with memory_advice():
-        bench = _prepare(spec, data, device)
+        bench = _prepare(spec, data, device, precision)
         state = bench.state
-        with global_stream(spec.seed, "dropout"):
+        with global_stream(spec.seed, "dropout"), computing(bench.placement):
             if checkpoint is not None:
                 yield restore_state(state, device, bench.run, checkpoint)
             yield from _train(bench, data, checkpoint_seconds, stop)
-        if state.here.epoch > spec.recipe.epochs:
-            yield _result(bench, data.test)
+            if state.here.epoch > spec.recipe.epochs:
+                yield _result(bench, data.test)
 
 
 def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
@@ -153,7 +166,7 @@ def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
     return {"spec": spec.model_dump(mode="json"), "data": data.fingerprint}
 
 
-def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device) -> Bench:
+def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision: PrecisionChoice) -> Bench:
     started = time.perf_counter()
     recipe, seed = spec.recipe, spec.seed
     train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
@@ -168,7 +181,8 @@ def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device) -> Bench:
     with global_stream(seed, "init"):
         model = build_model(spec.model, data.image_shape, data.num_classes)
     cost = model_cost(model, data.image_shape)
-    model.to(device)
+    placement = choose_placement(model, data.image_shape, device, choose_precision(precision, device))
+    model = prepare_model(model, placement)
     optimizer = make_optimizer(recipe, model)
     state = RunState(
         model=model,
@@ -177,12 +191,14 @@ def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device) -> Bench:
         streams=streams,
         here=StepResult.before(1, device),
         started=started,
+        precision=placement.precision,
     )
     return Bench(
         spec=spec,
         run=checkpoint_key(spec, data),
         device=device,
-        train_batches=train_batches,
+        placement=placement,
+        train_batches=prepare_batches(train_batches, placement),
         val=val,
         criterion=make_criterion(recipe),
         cost=cost,
@@ -195,7 +211,7 @@ def _fit(bench: Bench) -> Iterator[StepResult | EpochResult]:
     return fit_steps(
         state.model,
         bench.train_batches,
-        bench.val.batches(EVAL_BATCH_SIZE),
+        prepare_batches(bench.val.batches(EVAL_BATCH_SIZE), bench.placement),
         bench.criterion,
         state.optimizer,
         bench.device,
@@ -272,7 +288,7 @@ def find_divergence(bench: Bench, data: ImageDataset) -> str | None:
     Looking at every gradient would slow every batch. A failed run can afford to be trained again
     from its last checkpoint, this time looking.
     """
-    again = _prepare(bench.spec, data, bench.device)
+    again = _prepare(bench.spec, data, bench.device, bench.placement.precision)
     with global_stream(bench.spec.seed, "dropout"):
         if bench.state.last_saved is not None:
             restore_state(again.state, bench.device, bench.run, bench.state.last_saved)
@@ -294,7 +310,7 @@ def not_finite(model: nn.Module, gradients: bool = False) -> str | None:
 
     Buffers are left out: a mask of minus infinity is meant.
     """
-    parameters = list(model.named_parameters())
+    parameters = list(unprepared(model).named_parameters())
     tensors = [(name, parameter.detach()) for name, parameter in parameters]
     if gradients:
         of_loss = [(f"the gradient of {name}", p.grad) for name, p in parameters if p.grad is not None]
@@ -308,7 +324,7 @@ def _place(step: StepResult) -> str:
 
 def _result(bench: Bench, test: Part) -> RunResult:
     state = bench.state
-    predictions = _predict_parts(state.model, bench.val, test, bench.device)
+    predictions = _predict_parts(state.model, bench.val, test, bench.placement)
     train_seconds = sum(epoch.train_seconds for epoch in state.epochs)
     timing = Timing(
         train_seconds=train_seconds,
@@ -326,12 +342,15 @@ def _result(bench: Bench, test: Part) -> RunResult:
         timing=timing,
         resumed_inexactly=state.inexact,
         micro_batches=state.step.pieces,
+        placement=bench.placement,
     )
 
 
-def _predict_parts(model: nn.Module, val: Part, test: Part, device: torch.device) -> Predictions:
+def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement) -> Predictions:
+    device = torch.device(placement.device)
     val_probs, test_probs = (
-        predict(model, part.batches(EVAL_BATCH_SIZE), device).numpy() for part in (val, test)
+        predict(model, prepare_batches(part.batches(EVAL_BATCH_SIZE), placement), device).numpy()
+        for part in (val, test)
     )
     return Predictions(
         val_probs=val_probs,

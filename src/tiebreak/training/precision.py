@@ -1,0 +1,269 @@
+"""Number format and memory layout of a run, decided once from what hardware and model allow.
+
+A prepared model computes the same function as the model it was made from and holds the same parameters
+under the same names; the training loop does not know the difference.
+
+Shape letters: B images of a batch, C channels, H height, W width, K classes.
+"""
+
+import copy
+import ctypes
+import platform
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from tiebreak.data.batches import Batches
+from tiebreak.errors import ModelError
+from tiebreak.kernels import max_pool_relu
+from tiebreak.rng import global_stream, stream
+
+PrecisionChoice = Literal["auto", "fp32", "bf16"]
+Precision = Literal["fp32", "bf16"]
+
+BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16")  # that make bfloat16 faster than float32 on a CPU
+TRUE_FP32_ERROR = 1e-5  # of a product, relative; float32 is at about 1e-6, bfloat16 at 2e-3
+
+# Memory freed by one step is kept for the next (Linux, glibc); see mallopt(3).
+M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
+MALLOC_SETTINGS = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 << 20}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Placement:
+    """How one run's numbers are computed; stored with the run."""
+
+    device: str
+    precision: Precision  # fp32, or bf16 autocast: products in bfloat16, weights and sums in float32
+    onednn_matmul: bool = False  # float32 products by oneDNN instead of the BLAS that PyTorch was built with
+    channels_last: bool = False  # memory layout of images and convolutions
+    pool_first: bool = False  # max pooling before the ReLU that stands before it: the same values, less work
+    bf16_images: bool = (
+        False  # batches hold bfloat16, which is what the first layer would make of them anyway
+    )
+
+
+def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:
+    """The choice itself; for "auto" bf16 where the device computes it faster than fp32."""
+    if choice != "auto":
+        return choice
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if device.type == "cpu" and cpu_has_bf16() else "fp32"
+
+
+def cpu_has_bf16() -> bool:
+    """Whether this CPU has bfloat16 products (AVX512-BF16 or AMX), and PyTorch the library that uses them."""
+    if not torch.backends.mkldnn.is_available():
+        return False
+    ask = getattr(torch.cpu, "get_capabilities", None)  # newer than the oldest PyTorch that tiebreak takes
+    if ask is not None:
+        return any(ask().get(name, False) for name in BF16_CAPABILITIES)
+    cpuinfo = Path("/proc/cpuinfo")
+    return cpuinfo.is_file() and any(name in cpu_flags(cpuinfo.read_text()) for name in BF16_CAPABILITIES)
+
+
+def cpu_flags(cpuinfo: str) -> frozenset[str]:
+    """The flags that all processors of a /proc/cpuinfo have; empty if it lists none."""
+    lists = [line.partition(":")[2].split() for line in cpuinfo.splitlines() if line.startswith("flags")]
+    return frozenset(lists[0]).intersection(*lists) if lists else frozenset()
+
+
+def choose_placement(
+    model: nn.Module, image_shape: tuple[int, int, int], device: torch.device, precision: Precision
+) -> Placement:
+    """What pays for this model on this device. The model is moved there and is otherwise left alone.
+
+    What could change the function of a model with its own ideas (one that views its activations, or looks
+    at the layers of its own Sequential) is tried on two random images first, and left out if it does.
+
+    Raises: ModelError if the model cannot compute in this precision.
+    """
+    placement = Placement(
+        device=str(device),
+        precision=precision,
+        onednn_matmul=precision == "fp32" and device.type == "cpu" and onednn_is_true_fp32(),
+    )
+    images = torch.randn((2, *image_shape), generator=stream(0, "trial"))
+    expected = _trial(model, images, placement)
+    if expected is None:
+        raise ModelError(f"This model cannot compute in {precision} on {device}; try --precision fp32.")
+    if _has(model, nn.Conv2d) and device.type != "mps":
+        logits = _trial(model, images, replace(placement, channels_last=True))
+        if logits is not None:  # sums in another order: not the same bits
+            placement, expected = replace(placement, channels_last=True), logits
+    changes: list[dict[str, Any]] = [{"pool_first": True}] if _has(model, nn.MaxPool2d) else []
+    changes += [{"bf16_images": True}] if precision == "bf16" else []
+    for change in changes:
+        logits = _trial(model, images, replace(placement, **change))
+        if logits is not None and torch.equal(logits, expected):
+            placement = replace(placement, **change)
+    _lay_out(model, device, channels_last=False)
+    return placement
+
+
+def prepare_model(model: nn.Module, placement: Placement) -> nn.Module:
+    """The model as the placement wants it: the same function, the same names in its state_dict.
+
+    It shares its parameters with the model, unless layers change places: then it is a copy.
+    """
+    prepared = pool_before_relu(copy.deepcopy(model)) if placement.pool_first else model
+    _lay_out(prepared, torch.device(placement.device), placement.channels_last)
+    return Bf16(prepared) if placement.precision == "bf16" else prepared
+
+
+def prepare_batches(batches: Batches, placement: Placement) -> Batches:
+    """The batches on the placement's device, in its number format and layout.
+
+    On a GPU the bytes of the whole data set move there once; augmented images are made on the CPU.
+    """
+    device = torch.device(placement.device)
+    resident = device.type != "cpu" and batches.augment is None
+    return replace(
+        batches,
+        images=batches.images.to(device) if resident else batches.images,
+        labels=batches.labels.to(device) if resident else batches.labels,
+        dtype=torch.bfloat16 if placement.bf16_images else torch.float32,
+        channels_last=placement.channels_last,
+        device=placement.device,
+    )
+
+
+class Bf16(nn.Module):
+    """A model under bfloat16 autocast; its logits come back in float32, for loss and metrics."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
+        with torch.autocast(images.device.type, torch.bfloat16):
+            logits = self.model(images)
+        return logits.float()
+
+    def state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        """The model's own: weights that were stored fit the model as its author wrote it."""
+        return self.model.state_dict(*args, **kwargs)
+
+    def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
+        return self.model.load_state_dict(*args, **kwargs)
+
+
+def unprepared(model: nn.Module) -> nn.Module:
+    """The model under whatever `prepare_model` put around it: its parameters have their author's names."""
+    return model.model if isinstance(model, Bf16) else model
+
+
+class MaxPoolRelu(nn.Module):
+    """`kernels.max_pool_relu` as a layer."""
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H//2 W//2"]:
+        return max_pool_relu(images)
+
+
+def pool_before_relu(model: nn.Module) -> nn.Module:
+    """Let max pooling go before a ReLU that stands before it in an `nn.Sequential`; changes the model.
+
+    ReLU never changes which of several values is largest, so values and gradients stay the same bit for bit,
+    and ReLU has less to do.
+    """
+    for container in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
+        for index, (relu, pool) in enumerate(pairwise(list(container))):
+            if type(relu) is nn.ReLU and type(pool) is nn.MaxPool2d and not pool.return_indices:
+                common = _is_2x2(pool)
+                container[index] = nn.Identity() if common else pool
+                container[index + 1] = MaxPoolRelu() if common else relu
+    return model
+
+
+def _lay_out(model: nn.Module, device: torch.device, channels_last: bool) -> None:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing in PyTorch's types
+
+
+def _is_2x2(pool: nn.MaxPool2d) -> bool:
+    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
+    pairs = [value if isinstance(value, tuple) else (value, value) for value in settings]
+    return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not pool.ceil_mode
+
+
+def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
+    return any(isinstance(layer, kind) for layer in model.modules())
+
+
+@torch.no_grad()
+def _trial(
+    model: nn.Module, images: Float[Tensor, "B C H W"], placement: Placement
+) -> Float[Tensor, "B K"] | None:
+    """The logits of a few images, or None where the model cannot compute them so."""
+    was_training = model.training
+    dtype = torch.bfloat16 if placement.bf16_images else torch.float32
+    layout = torch.channels_last if placement.channels_last else torch.contiguous_format
+    try:
+        model.eval()
+        prepared = prepare_model(model, placement)
+        with global_stream(0, "trial"):
+            return prepared(images.to(placement.device, dtype, memory_format=layout))
+    except RuntimeError:
+        return None
+    finally:
+        model.train(was_training)
+
+
+@lru_cache(maxsize=1)
+def onednn_is_true_fp32() -> bool:
+    """Whether oneDNN's float32 products, asked for by their public switch, are float32 on this CPU.
+
+    The switch allows less ("bf16"); what a CPU without bfloat16 matrix units does with it is plain float32,
+    often faster than the default. So it is tried against float64.
+    """
+    if not torch.backends.mkldnn.is_available():
+        return False
+    generator = stream(0, "trial")
+    a, b = (torch.randn(shape, generator=generator) for shape in ((128, 1024), (1024, 256)))
+    exact = a.double() @ b.double()
+    with _onednn_matmul(True):
+        error = (a @ b).double() - exact
+    return bool(error.norm() <= TRUE_FP32_ERROR * exact.norm())
+
+
+@contextmanager
+def computing(placement: Placement) -> Iterator[None]:
+    """PyTorch's global switches as the placement wants them, inside the block; put back after it."""
+    keep_freed_memory()
+    with _onednn_matmul(placement.onednn_matmul):
+        yield
+
+
+@contextmanager
+def _onednn_matmul(wanted: bool) -> Iterator[None]:
+    switch = torch.backends.mkldnn.matmul  # type: ignore[attr-defined]  # made at import
+    before = switch.fp32_precision
+    if wanted:
+        switch.fp32_precision = "bf16"
+    try:
+        yield
+    finally:
+        switch.fp32_precision = before
+
+
+@lru_cache(maxsize=1)
+def keep_freed_memory() -> bool:
+    """Let glibc keep what a training step frees, for the next one; False where that cannot be asked for.
+
+    Otherwise each activation of some megabytes goes back to the system and is asked for again at every step,
+    page by page.
+    """
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mallopt = ctypes.CDLL(None).mallopt
+    taken = [mallopt(name, value) == 1 for name, value in MALLOC_SETTINGS.items()]
+    return all(taken)
