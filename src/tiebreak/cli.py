@@ -9,7 +9,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli_options import BatchSize, DataDir, Dataset, Json, LearningRate, Resize, with_study_options
+from tiebreak.cli_options import (
+    BatchSize,
+    DataDir,
+    Dataset,
+    Json,
+    LearningRate,
+    Resize,
+    Threads,
+    with_study_options,
+)
 from tiebreak.errors import StoppedError, TiebreakError
 
 if TYPE_CHECKING:
@@ -109,6 +118,33 @@ def models(
     shape = " x ".join(map(str, data.image_shape))
     typer.echo(f"For images of {shape} in {data.num_classes} classes ({data.name}):\n")
     print_table(model_table(data, more or []), _console(), coloured=False)
+
+
+@app.command(epilog="Example: [bold]tiebreak bench --threads 2[/bold]")
+def bench(
+    dataset: Dataset = None,
+    data_dir: DataDir = None,
+    threads: Threads = None,
+    quick: Annotated[bool, typer.Option("--quick", help="About 20 seconds, and less sure.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Measure how fast this machine trains, beside the case study's loop. At most 2 minutes.
+
+    Without --dataset on random images of CIFAR-10's size: what is on an image does not change the speed.
+    """
+    from dataclasses import asdict
+
+    from tiebreak.bench import Effort, bench_notes, bench_table, random_images, run_bench
+    from tiebreak.report.terminal import print_table
+
+    data = _load(dataset, data_dir, None) if dataset else random_images()
+    measured = run_bench(data, threads or 1, Effort.quick() if quick else Effort())
+    console = _console(stderr=as_json)
+    print_table(bench_table(measured), console, coloured=False)
+    for note in bench_notes(measured):
+        console.print(note, markup=False, highlight=False)
+    if as_json:
+        typer.echo(json.dumps(asdict(measured)))
 
 
 @data_app.command("list")

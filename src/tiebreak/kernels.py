@@ -63,7 +63,8 @@ def gather_normalised(
     library = load_kernels() if on_cpu and dtype in DTYPES else None
     if library is None:
         return gather_normalised_twin(images, chosen, scale, shift, dtype, channels_last)
-    if len(chosen) and not 0 <= int(chosen.min()) <= int(chosen.max()) < len(images):
+    numbers = chosen.numpy()
+    if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(images):
         raise IndexError(f"there are images 0 to {len(images) - 1}, asked for {chosen.tolist()}")
     _, channels, height, width = images.shape
     shape = (len(chosen), channels, height, width)

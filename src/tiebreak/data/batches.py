@@ -73,15 +73,15 @@ class Batches:
         draws = self.augment and draw_augmentation(self.augment, len(order), self.augment_generator)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
-        order, labels = order.to(self.labels.device), self.labels
+        labels = self.labels[order.to(self.labels.device)].to(self.device)
+        order = order.to(self.images.device)
+        moves = self.images.device.type != torch.device(self.device).type
         for start in range(first_batch * self.batch_size, len(order), self.batch_size):
             here = slice(start, start + self.batch_size)
             images, chosen = self.images, order[here]
-            if draws:
-                images = augment_batch(images.index_select(0, chosen), draws[here])
-                chosen = torch.arange(len(images))
-            if images.device.type != torch.device(self.device).type:
-                images = images.index_select(0, chosen).to(self.device)
-                chosen = torch.arange(len(images), device=self.device)
+            if draws or moves:
+                images = images.index_select(0, chosen)
+                images = augment_batch(images, draws[here]) if draws else images
+                images, chosen = images.to(self.device), torch.arange(len(images), device=self.device)
             batch = gather_normalised(images, chosen, scale, shift, self.dtype, self.channels_last)
-            yield batch, labels[order[here]].to(self.device)
+            yield batch, labels[here]

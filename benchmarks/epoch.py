@@ -1,0 +1,81 @@
+"""Training speed on images of CIFAR-10's size: the case study's loop, in-memory tensors, and tiebreak.
+
+    python benchmarks/epoch.py --threads 1 2 --rounds 7 --seconds 3 --out benchmarks/epoch.md
+
+What `tiebreak bench` measures, with more patience. An epoch of the case study has 45,000
+images.
+"""
+
+import argparse
+import platform
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+from tiebreak.bench import Bench, Effort, Row, random_images, run_bench
+
+CASE_STUDY_IMAGES = 45_000  # in one of its epochs
+TARGETS = {  # times the case study's loop
+    ("mlp", "tiebreak fp32"): 3.0,
+    ("mlp", "tiebreak bf16"): 5.0,
+    ("cnn", "tiebreak fp32"): 1.5,
+    ("cnn", "tiebreak bf16"): 3.5,
+}
+
+
+def row_text(row: Row) -> str:
+    target = TARGETS.get((row.model, row.variant))
+    return (
+        f"| {row.model} | {row.variant} | {row.images_per_second:,.0f} "
+        f"| {CASE_STUDY_IMAGES / row.images_per_second:.1f} | {row.ratio:.2f} "
+        f"| {row.ratio_low:.2f} to {row.ratio_high:.2f} | {row.peak_share:.0%} "
+        f"| {f'{target:g}' if target else ''} |"
+    )
+
+
+def section(bench: Bench) -> list[str]:
+    peaks = ", ".join(f"{name} {gflops:,.0f}" for name, gflops in bench.peak_gflops.items())
+    return [
+        f"## {bench.threads} thread{'s' if bench.threads > 1 else ''}",
+        "",
+        f"Load at the start {bench.load}; best matrix products seen: {peaks} GFLOP/s.",
+        "",
+        "| model | variant | images/s | s/epoch | times | spread | of peak | target |",
+        "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: |",
+        *map(row_text, bench.rows),
+        "",
+    ]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each variant in each round")
+    parser.add_argument("--out", type=Path, default=Path("benchmarks/epoch.md"))
+    arguments = parser.parse_args()
+    effort = Effort(rounds=arguments.rounds, seconds=arguments.seconds)
+    data = random_images()
+    benches = [run_bench(data, threads, effort) for threads in arguments.threads]
+    first = benches[0]
+    lines = [
+        "# Training speed of one run",
+        "",
+        f"Command: `python benchmarks/epoch.py {shlex.join(sys.argv[1:])}`",
+        "",
+        f"{datetime.now(UTC):%Y-%m-%d}; {first.processor}, {first.cores} cores; {platform.system()}, Python "
+        f"{platform.python_version()}, torch {first.torch}; batch size 128; {first.images}. Variants take "
+        f"turns; medians of {effort.rounds} rounds of {effort.seconds:g} s each. Times: to the case study's "
+        "loop in the same round with the same number of threads; spread: lowest to highest round. Of peak: "
+        "of the matrix peak measured in the same round in the same number format. `auto` chooses "
+        f"{first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}.",
+        "",
+        *(line for bench in benches for line in section(bench)),
+    ]
+    arguments.out.write_text("\n".join(lines))
+    print("\n".join(lines))
+
+
+if __name__ == "__main__":
+    main()

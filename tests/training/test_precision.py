@@ -1,0 +1,294 @@
+"""Number format and layout: the same function, the same names, and nothing left behind."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from tiebreak.data.dataset import ImageDataset, make_dataset
+from tiebreak.errors import ModelError
+from tiebreak.models.cnn import SimpleCNN
+from tiebreak.models.mlp import MLPBaseline
+from tiebreak.rng import global_stream
+from tiebreak.training.loop import train_steps
+from tiebreak.training.precision import (
+    Placement,
+    choose_placement,
+    choose_precision,
+    computing,
+    cpu_flags,
+    cpu_has_bf16,
+    onednn_is_true_fp32,
+    pool_before_relu,
+    prepare_batches,
+    prepare_model,
+)
+from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.run import RunResult, RunSpec, train_run
+
+CPU = torch.device("cpu")
+SHAPE = (3, 12, 10)
+PRECISIONS = ["fp32", "bf16"]
+
+
+@pytest.fixture(scope="module")
+def data() -> ImageDataset:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (200, *SHAPE), dtype=torch.uint8, generator=generator)
+    labels = torch.arange(200) % 4
+    return make_dataset("random", images[:160], labels[:160], images[160:], labels[160:], tuple("abcd"))
+
+
+def make(kind: type[nn.Module], **arguments) -> nn.Module:
+    with global_stream(0, "test"):
+        return kind(image_shape=SHAPE, num_classes=4, **arguments)
+
+
+def run(data: ImageDataset, model: str, precision: str, **recipe) -> RunResult:
+    spec = RunSpec(model=model, recipe=Recipe(epochs=2, batch_size=32, **recipe), seed=1, val_size=40)
+    *_, result = train_run(spec, data, CPU, precision)
+    return result
+
+
+def test_flags_are_those_that_all_processors_have():
+    text = "processor: 0\nflags\t\t: fpu avx512_bf16 amx_bf16\n\nprocessor: 1\nflags : fpu avx512_bf16\n"
+    assert cpu_flags(text) == {"fpu", "avx512_bf16"}
+    assert cpu_flags("Features : fp asimd bf16\n") == set()
+
+
+def test_auto_is_bf16_exactly_where_the_cpu_has_it():
+    assert choose_precision("auto", CPU) == ("bf16" if cpu_has_bf16() else "fp32")
+    assert choose_precision("fp32", CPU) == "fp32"
+    assert choose_precision("bf16", CPU) == "bf16"
+
+
+def relu_and_pool(pool: nn.Module) -> nn.Sequential:
+    return nn.Sequential(nn.ReLU(), pool)
+
+
+@pytest.mark.parametrize(
+    "pool",
+    [
+        nn.MaxPool2d(2),
+        nn.MaxPool2d(3),
+        nn.MaxPool2d(3, stride=2, padding=1),
+        nn.MaxPool2d(2, ceil_mode=True),
+        nn.MaxPool2d((2, 3), stride=(1, 2)),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_pooling_first_changes_no_bit_of_values_and_gradients(pool, layout):
+    plain = relu_and_pool(pool)
+    swapped = pool_before_relu(copy.deepcopy(plain))
+    assert [type(layer) for layer in swapped] != [type(layer) for layer in plain]
+    generator = torch.Generator().manual_seed(3)
+    values = torch.randint(-2, 3, (4, 5, 9, 7), generator=generator).float()  # many ties, many zeros
+    values[0, 0, 0, 0] = float("nan")
+    results = []
+    for layers in (plain, swapped):
+        images = values.to(memory_format=layout).clone().requires_grad_()
+        pooled = layers(images)
+        pooled.backward(torch.arange(pooled.numel()).view_as(pooled).float())
+        results.append((pooled.detach().nan_to_num(nan=9.0), images.grad))
+    assert torch.equal(results[0][0], results[1][0])
+    assert torch.equal(results[0][1], results[1][1])
+
+
+def test_a_pool_that_gives_indices_stays_where_it_is():
+    layers = relu_and_pool(nn.MaxPool2d(2, return_indices=True))
+    assert [type(layer) for layer in pool_before_relu(layers)] == [nn.ReLU, nn.MaxPool2d]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+@pytest.mark.parametrize("kind", [MLPBaseline, SimpleCNN])
+def test_weights_of_a_prepared_model_fit_the_plain_one(kind, precision):
+    plain, other = make(kind), make(kind)
+    source = copy.deepcopy(plain)
+    placement = choose_placement(plain, SHAPE, CPU, precision)
+    prepared = prepare_model(plain, placement)
+    assert [type(layer) for layer in plain.modules()] == [type(layer) for layer in source.modules()]
+    with torch.no_grad():
+        for parameter in prepared.parameters():
+            parameter.mul_(2)
+    state = prepared.state_dict()
+    assert list(state) == list(source.state_dict())
+    assert all(tensor.dtype == torch.float32 for tensor in state.values())
+    other.load_state_dict(state)
+    assert all(torch.equal(a, 2 * b) for a, b in zip(other.parameters(), source.parameters(), strict=True))
+    prepared.load_state_dict(source.state_dict())
+    assert torch.equal(next(prepared.parameters()), next(source.parameters()))
+
+
+def test_the_cnn_gets_all_that_pays_and_bf16_logits_come_back_in_float32():
+    model = make(SimpleCNN)
+    placement = choose_placement(model, SHAPE, CPU, "bf16")
+    assert placement == Placement(
+        device="cpu", precision="bf16", channels_last=True, pool_first=True, bf16_images=True
+    )
+    prepared = prepare_model(model, placement)
+    images = torch.randn(3, *SHAPE, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        logits = prepared(images.to(torch.bfloat16, memory_format=torch.channels_last))
+        assert logits.dtype == torch.float32
+        torch.testing.assert_close(logits, model(images), rtol=0.05, atol=0.02)
+
+
+class Viewing(nn.Module):
+    """Views its activations, which a channels_last layout does not allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+        self.head = nn.Linear(4 * 10 * 8, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head(self.conv(images).view(len(images), -1))
+
+
+class Tapping(nn.Module):
+    """Looks between the layers of its own Sequential."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.MaxPool2d(2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.layers[:2](images).mean((2, 3)) + self.layers(images).mean((2, 3))
+
+
+class Thresholding(nn.Module):
+    """Does something with the pixels that rounding them changes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 12 * 10, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.head((1_000 * images.float()).sin().flatten(1))
+
+
+def test_a_model_with_its_own_ideas_keeps_its_function():
+    with global_stream(0, "test"):
+        models = [Viewing(), Tapping(), Thresholding()]
+    viewing, tapping, thresholding = (choose_placement(model, SHAPE, CPU, "bf16") for model in models)
+    assert not viewing.channels_last
+    assert tapping.channels_last and not tapping.pool_first
+    assert not thresholding.bf16_images
+
+
+class Refusing(nn.Module):
+    """Insists on float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(3 * 12 * 10, 4)
+
+    def forward(self, images: Tensor) -> Tensor:
+        logits = self.head(images.flatten(1))
+        if logits.dtype != torch.float32:
+            raise RuntimeError("float32 only")
+        return logits
+
+
+def test_a_model_that_cannot_compute_in_bf16_is_told():
+    with global_stream(0, "test"):
+        model = Refusing()
+    with pytest.raises(
+        ModelError, match=r"^This model cannot compute in bf16 on cpu; try --precision fp32\.$"
+    ):
+        choose_placement(model, SHAPE, CPU, "bf16")
+    assert choose_placement(model, SHAPE, CPU, "fp32").precision == "fp32"
+
+
+def test_the_choice_leaves_mode_and_parameters_alone():
+    model = make(SimpleCNN).eval()
+    before = copy.deepcopy(model.state_dict())
+    choose_placement(model, SHAPE, CPU, "bf16")
+    assert not model.training
+    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    assert model.features[0].weight.is_contiguous()
+
+
+def test_onednn_is_used_only_inside_a_run_and_only_if_it_is_true_fp32(data):
+    switch = torch.backends.mkldnn.matmul
+    before = switch.fp32_precision
+    onednn_is_true_fp32.cache_clear()
+    is_true = onednn_is_true_fp32()
+    assert switch.fp32_precision == before
+    with computing(Placement(device="cpu", precision="fp32", onednn_matmul=True)):
+        assert switch.fp32_precision == "bf16"
+    assert switch.fp32_precision == before
+    spec = RunSpec(model="linear", recipe=Recipe(epochs=1), seed=0, val_size=40)
+    events = train_run(spec, data, CPU, "fp32")
+    next(events)
+    assert switch.fp32_precision == ("bf16" if is_true else before)
+    events.close()
+    assert switch.fp32_precision == before
+
+
+@pytest.mark.parametrize("model", ["mlp(hidden_dim=24, dropout=0.3)", "cnn(width=6)"])
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_same_seed_gives_the_same_bytes(data, model, precision):
+    first, second = (run(data, model, precision, flip=True, crop=1) for _ in range(2))
+    assert first.placement == second.placement
+    assert first.placement.precision == precision
+    assert first.history == second.history
+    assert first.weights.keys() == second.weights.keys()
+    assert all(torch.equal(first.weights[name], second.weights[name]) for name in first.weights)
+    for name, values in vars(first.predictions).items():
+        assert (values == getattr(second.predictions, name)).all()
+
+
+@pytest.mark.parametrize("kind", [MLPBaseline, SimpleCNN])
+def test_fp32_equals_the_plain_loop_for_20_steps(data, kind):
+    """To 1e-5 of the parameters' norm; sums in another order are all that differs."""
+    plain, mine = make(kind), make(kind)
+    placement = choose_placement(mine, SHAPE, CPU, "fp32")
+    prepared = prepare_model(mine, placement)
+    part = data.train
+
+    def batches():
+        return part.batches(8, shuffle=True, generator=torch.Generator().manual_seed(5))
+
+    mean, std = (torch.tensor(values).view(3, 1, 1) for values in (data.mean, data.std))
+    optimizer = torch.optim.Adam(plain.parameters(), lr=1e-3)
+    order = torch.randperm(160, generator=torch.Generator().manual_seed(5))
+    losses = []
+    for chosen in order.split(8):
+        images = (part.images[chosen] / 255 - mean) / std
+        optimizer.zero_grad()
+        loss = F.cross_entropy(plain(images), part.labels[chosen])
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach()) * len(chosen))
+    recipe = Recipe()
+    with computing(placement):
+        steps = train_steps(
+            prepared,
+            prepare_batches(batches(), placement),
+            make_criterion(recipe),
+            make_optimizer(recipe, prepared),
+            CPU,
+        )
+        *_, running = steps
+    assert len(losses) == 20
+    assert running.loss == pytest.approx(sum(losses) / 160, rel=1e-5)
+    for expected, got in zip(plain.parameters(), prepared.parameters(), strict=True):
+        assert (expected - got).norm() <= 1e-5 * expected.norm()
+
+
+def test_bf16_autocast_is_what_the_prepared_model_computes():
+    """The plain model under PyTorch's autocast gives the same logits, pooled in the other order."""
+    model = make(SimpleCNN)
+    placement = replace(choose_placement(model, SHAPE, CPU, "bf16"), bf16_images=False)
+    images = torch.randn(5, *SHAPE, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last)
+    prepared = prepare_model(model, placement)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        expected = model.to(memory_format=torch.channels_last)(images).float()
+    with torch.no_grad():
+        assert torch.equal(prepared(images), expected)
