@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiebreak.evidence.errors import EvidenceError
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.quality import correct_on_test
 from tiebreak.evidence.sentence import sentence
 from tiebreak.evidence.simultaneous import Ranking, compare_all

@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import check_level, half_width, p_value, t_quantile
 from tiebreak.evidence.simultaneous import holm
+from tiebreak.study.looks import DEFAULT_LOOKS, are_rising
 
-DEFAULT_LOOKS = (3, 5, 8, 12, 20, 30)
 TEST_SPLIT = 0.75
 # An "undecided" for want of test images claims nothing, so its band may be as wide as it likes at no cost.
 FUTILITY_SPLIT = 0.75
@@ -52,7 +52,7 @@ class SequentialPlan:
 
     def __post_init__(self) -> None:
         check_level(self.level)
-        if not self.looks or self.looks[0] < 2 or any(b <= a for a, b in pairwise(self.looks)):
+        if not are_rising(self.looks):
             raise EvidenceError(
                 f"looks must be rising numbers of seeds from 2 on, such as 3,5,8; got {_listed(self.looks)}."
             )
@@ -86,15 +86,6 @@ class Decision:
     p_equivalence: float | None
     n_seeds: int
     next_look: int | None  # seeds in all at the next look, if there is one and it is needed
-
-
-def looks_up_to(max_seeds: int, looks: Sequence[int] = DEFAULT_LOOKS) -> tuple[int, ...]:
-    """The looks below a maximum, and a last one at it.
-
-    >>> looks_up_to(8), looks_up_to(10)
-    ((3, 5, 8), (3, 5, 8, 10))
-    """
-    return (*(look for look in looks if look < max_seeds), max_seeds)
 
 
 def snapshot(comparison: Comparison) -> Snapshot:

@@ -8,9 +8,8 @@ from string import ascii_lowercase
 import numpy as np
 from jaxtyping import Bool
 
-from tiebreak.errors import did_you_mean
+from tiebreak.errors import EvidenceError, did_you_mean
 from tiebreak.evidence.comparison import Comparison, Method, compare_predictions, interval_at
-from tiebreak.evidence.errors import EvidenceError
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from scipy.special import ndtri
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison, Method, interval_at, p_value_at
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.planning import detectable_factor
 
 POWER = 0.8  # advice is for the number that would decide in four of five studies

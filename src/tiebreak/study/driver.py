@@ -1,6 +1,6 @@
 """From a plan to a full study folder: what is missing is computed, and the driver alone writes."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -31,8 +31,16 @@ class Event:
     news: RunProgress | EpochResult | RunRecord
 
 
-def run_study(study: Study, data: ImageDataset, folder: Path, execution: Execution) -> Iterator[Event]:
+def run_study(
+    study: Study,
+    data: ImageDataset,
+    folder: Path,
+    execution: Execution,
+    seeds: Collection[int] | None = None,
+) -> Iterator[Event]:
     """Train all runs of the study that its folder does not hold yet; gives events as they happen.
+
+    `seeds`: train only these of the plan's seeds now.
 
     Raises: StudyError if the folder holds something else; ModelError or DataError before anything is trained.
     """
@@ -40,7 +48,8 @@ def run_study(study: Study, data: ImageDataset, folder: Path, execution: Executi
     check_plan(study, data, val_size, execution)
     stored = begin_study(folder, study, data_facts(data, val_size), describe_environment())
     contenders = {contender.label: contender for contender in study.contenders}
-    for run, news in execute(pending_tasks(stored, val_size), data, execution):
+    tasks = [task for task in pending_tasks(stored, val_size) if seeds is None or task.run.seed in seeds]
+    for run, news in execute(tasks, data, execution):
         contender = contenders[run.label]
         if isinstance(news, RunFinished):
             record = write_run(folder, contender, run.seed, news.result, news.device, news.threads)
