@@ -103,32 +103,36 @@ def snapshot(comparison: Comparison) -> Snapshot:
     )
 
 
-def look(plan: SequentialPlan, history: Sequence[Snapshot]) -> Decision:
+def look(plan: SequentialPlan, history: Sequence[Snapshot], looks_done: int | None = None) -> Decision:
     """Decide after the latest of the looks so far, of one pair of contenders.
+
+    `looks_done`: how many of the looks are over, where some of them showed nothing new because runs failed.
 
     Raises: EvidenceError if the history is not one snapshot per look in order. A look may have fewer seeds
     than planned where runs failed, never more.
     """
-    _check_history(plan, history)
-    p, sign = _sequential_p(plan, history)
-    return _decide(plan, history, p, sign, _sequential_p_equivalence(plan, history))
+    [decision] = look_all(plan, {("a", "b"): history}, looks_done).values()
+    return decision
 
 
 def look_all(
-    plan: SequentialPlan, histories: Mapping[tuple[str, str], Sequence[Snapshot]]
+    plan: SequentialPlan,
+    histories: Mapping[tuple[str, str], Sequence[Snapshot]],
+    looks_done: int | None = None,
 ) -> dict[tuple[str, str], Decision]:
     """The same for every pair of several contenders, with Holm's adjustment over the sequential p-values.
 
     Differences and equivalences are two families, each with its own level. Stop when every pair says so.
     """
-    for history in histories.values():
-        _check_history(plan, history)
+    done = {pair: looks_done or len(history) for pair, history in histories.items()}
+    for pair, history in histories.items():
+        _check_history(plan, history, done[pair])
     found = {pair: _sequential_p(plan, history) for pair, history in histories.items()}
     differ = holm({pair: p for pair, (p, _) in found.items()})
     equal = {pair: _sequential_p_equivalence(plan, history) for pair, history in histories.items()}
     alike = holm({pair: p for pair, p in equal.items() if p is not None})
     return {
-        pair: _decide(plan, history, differ[pair], found[pair][1], alike.get(pair))
+        pair: _decide(plan, history, done[pair], differ[pair], found[pair][1], alike.get(pair))
         for pair, history in histories.items()
     }
 
@@ -141,13 +145,14 @@ def all_stopped(decisions: Mapping[tuple[str, str], Decision]) -> bool:
 def _decide(
     plan: SequentialPlan,
     history: Sequence[Snapshot],
+    looks_done: int,
     p: float,
     sign: float,
     p_equivalence: float | None,
 ) -> Decision:
     now, alpha = history[-1], 1 - plan.level
-    reach = _half_width(plan, now)
-    last = len(history) == len(plan.looks)
+    low, high = repeated_interval(plan, now, plan.level)
+    last = looks_done == len(plan.looks)
     if p <= alpha:
         reason = Reason.A_BETTER if sign > 0 else Reason.B_BETTER
     elif p_equivalence is not None and p_equivalence <= alpha:
@@ -161,27 +166,29 @@ def _decide(
         stop=stop,
         reason=reason,
         difference=now.difference,
-        ci_low=max(now.difference - reach, -1.0),
-        ci_high=min(now.difference + reach, 1.0),
+        ci_low=low,
+        ci_high=high,
         level=plan.level,
         p_value=p,
         p_equivalence=p_equivalence,
         n_seeds=now.n_seeds,
-        next_look=None if stop else plan.looks[len(history)],
+        next_look=None if stop else plan.looks[looks_done],
     )
 
 
-def _half_width(plan: SequentialPlan, now: Snapshot) -> float:
-    return float(
+def repeated_interval(plan: SequentialPlan, at: Snapshot, level: float) -> tuple[float, float]:
+    """The interval of one look that allows for all looks of the plan, at any level."""
+    reach = float(
         half_width(
-            1 - plan.level,
-            now.seed_variance,
-            float(now.n_seeds - 1),
-            now.test_variance,
+            1 - level,
+            at.seed_variance,
+            float(at.n_seeds - 1),
+            at.test_variance,
             seed_split=1 / len(plan.looks),
             test_split=TEST_SPLIT,
         )
     )
+    return max(at.difference - reach, -1.0), min(at.difference + reach, 1.0)
 
 
 def _p(plan: SequentialPlan, now: Snapshot, distance: float) -> float:
@@ -219,11 +226,13 @@ def _is_futile(plan: SequentialPlan, now: Snapshot) -> bool:
     return abs(now.difference) <= band and (margin is None or abs(now.difference) + band >= margin)
 
 
-def _check_history(plan: SequentialPlan, history: Sequence[Snapshot]) -> None:
+def _check_history(plan: SequentialPlan, history: Sequence[Snapshot], looks_done: int) -> None:
     seen = [at.n_seeds for at in history]
     rising = all(a < b for a, b in pairwise(seen))
-    within = len(seen) <= len(plan.looks) and all(
-        2 <= n <= planned for n, planned in zip(seen, plan.looks, strict=False)
+    # Looks that showed nothing new leave the later ones where they were.
+    latest = plan.looks[looks_done - len(seen) : looks_done]
+    within = len(seen) == len(latest) and all(
+        2 <= n <= planned for n, planned in zip(seen, latest, strict=True)
     )
     if not seen or not rising or not within:
         raise EvidenceError(
