@@ -127,7 +127,7 @@ def run(
         data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
     execution = execution or Execution()
     done = _runs_done(folder, study, execution.retry_failed)
-    events = run_study(study, data, folder, execution, stop)
+    events = run_study(study, data, folder, execution, stop=stop)
     for _ in show_progress(events, study, done, console):
         pass
     results = judge(folder)

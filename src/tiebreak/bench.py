@@ -28,8 +28,7 @@ from tiebreak.kernels import load_kernels
 from tiebreak.models.catalog import build_model
 from tiebreak.report.tables import Table
 from tiebreak.rng import global_stream, stream
-from tiebreak.study.environment import processor_name
-from tiebreak.training.device import thread_count
+from tiebreak.training.device import processor_name, thread_count
 from tiebreak.training.loop import train_steps
 from tiebreak.training.precision import (
     Placement,

@@ -9,7 +9,44 @@ from typing import Annotated, Any
 import typer
 
 Out = Annotated[Path | None, typer.Option(help="The study folder; by default one named after the plan.")]
-Seeds = Annotated[int | None, typer.Option(min=1, help="How many seeds each contender is trained with.")]
+
+
+def _seeds(text: str) -> int | str:
+    if text == "auto":
+        return text
+    if text.isdecimal() and int(text) > 0:
+        return int(text)
+    raise typer.BadParameter(f"expected a number from 1 on, or auto, got {text!r}.")
+
+
+def _looks(text: str) -> tuple[int, ...]:
+    parts = [part.strip() for part in text.split(",")]
+    if not all(part.isdecimal() for part in parts):
+        raise typer.BadParameter(f"expected rising numbers of seeds such as 3,6,10, got {text!r}.")
+    return tuple(map(int, parts))
+
+
+Seeds = Annotated[
+    str | None,
+    typer.Option(
+        parser=_seeds,
+        metavar="N|auto",
+        help="How many seeds each contender is trained with; auto: until it is decided.",
+    ),
+]
+MaxSeeds = Annotated[int | None, typer.Option(min=2, help="With --seeds auto: the most seeds.")]
+Looks = Annotated[
+    str | None,
+    typer.Option(
+        parser=_looks, metavar="N,N,...", help="With --seeds auto: when to judge, in seeds [3,5,8,12,20,30]."
+    ),
+]
+Equivalence = Annotated[
+    float | None, typer.Option(help="A difference in accuracy that would not matter: 0.01 is one point.")
+]
+Baseline = Annotated[
+    str | None, typer.Option(help="Compare all contenders with this one, not each with each.")
+]
 Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training split.")]
 BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a step.")]
 LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
@@ -41,6 +78,10 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the
 SHARED: dict[str, tuple[str, Any]] = {
     "out": ("", Out),
     "seeds": ("", Seeds),
+    "max_seeds": ("", MaxSeeds),
+    "looks": ("", Looks),
+    "equivalence": ("", Equivalence),
+    "baseline": ("", Baseline),
     "epochs": ("recipe", Epochs),
     "batch_size": ("recipe", BatchSize),
     "lr": ("recipe", LearningRate),

@@ -20,6 +20,14 @@ class StudyError(TiebreakError):
     """A study's plan or folder is invalid, or a folder holds another study."""
 
 
+class EvidenceError(TiebreakError):
+    """Predictions, seeds or a rule for judging them do not fit together."""
+
+
+class ClaimError(TiebreakError):
+    """A claim cannot be read, or names something that was not measured."""
+
+
 class DivergedError(TiebreakError):
     """A run's loss or gradient is no longer a finite number; the study goes on without this run."""
 

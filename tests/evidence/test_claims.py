@@ -10,11 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
-from tiebreak.errors import TiebreakError
+from tiebreak.errors import ClaimError, TiebreakError
 from tiebreak.evidence.claim_outcome import ClaimOutcome, Finding, claim_line, judge_claim
 from tiebreak.evidence.claims import Claim, Relation, parse_claim
 from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.errors import ClaimError
 from tiebreak.evidence.verdict import Outcome, judge
 
 

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import (
     Comparison,
     Method,
@@ -22,7 +23,6 @@ from tiebreak.evidence.comparison import (
     compare_unpaired,
     interval_at,
 )
-from tiebreak.evidence.errors import EvidenceError
 
 
 def pair(seed: int = 0, seeds: int = 5, examples: int = 400) -> tuple[np.ndarray, np.ndarray]:

@@ -10,7 +10,7 @@ import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiebreak.evidence.errors import EvidenceError
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.interval import cluster_scores, half_width, p_value, summarise, t_quantile
 
 

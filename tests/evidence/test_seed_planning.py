@@ -7,8 +7,8 @@ import pytest
 import scipy.stats
 from crossed_data import right_or_wrong
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import half_width
 from tiebreak.evidence.planning import (
     Setting,

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import half_width
 from tiebreak.evidence.sequential import (
     Decision,
@@ -22,9 +22,9 @@ from tiebreak.evidence.sequential import (
     all_stopped,
     look,
     look_all,
-    looks_up_to,
     snapshot,
 )
+from tiebreak.study.looks import looks_up_to
 
 
 def at(n: int, difference: float, seed: float = 1e-6, test: float = 1e-7) -> Snapshot:

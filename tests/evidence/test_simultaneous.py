@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.simultaneous import Ranking, compact_letters, compare_all, holm
 
 NAMES = ("a", "b", "c", "d", "e")

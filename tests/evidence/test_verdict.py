@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import (
     Comparison,
     at_level,
@@ -20,7 +21,6 @@ from tiebreak.evidence.comparison import (
     compare_unpaired,
     interval_at,
 )
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.sentence import sentence
 from tiebreak.evidence.verdict import Need, Outcome, Verdict, judge
 

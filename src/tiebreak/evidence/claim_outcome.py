@@ -14,10 +14,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from tiebreak.errors import did_you_mean
+from tiebreak.errors import ClaimError, did_you_mean
 from tiebreak.evidence.claims import Claim, Relation, Term, shown
 from tiebreak.evidence.comparison import compare_scores, interval_at
-from tiebreak.evidence.errors import ClaimError
 from tiebreak.evidence.interval import half_width
 
 Values = int | float | np.ndarray  # exact | one per seed | one per [seed, example]

@@ -11,7 +11,7 @@ from functools import cache
 from lark import Lark, Token, Transformer, v_args
 from lark.exceptions import UnexpectedCharacters, UnexpectedEOF, UnexpectedInput, VisitError
 
-from tiebreak.evidence.errors import ClaimError
+from tiebreak.errors import ClaimError
 
 EXAMPLE = 'such as "cnn - mlp >= 0.15", "cnn ~ mlp within 1%" or "cnn.params <= mlp.params"'
 DEFAULT_METRIC = "test_acc"

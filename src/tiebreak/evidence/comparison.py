@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float
 from scipy.special import bdtr
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.collapse import Collapse, find_collapsed
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import (
     check_level,
     cluster_scores,

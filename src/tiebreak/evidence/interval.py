@@ -17,7 +17,7 @@ from jaxtyping import Float
 from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
-from tiebreak.evidence.errors import EvidenceError
+from tiebreak.errors import EvidenceError
 
 Number = int | float | np.ndarray  # a scalar, or an array that broadcasts with the others
 

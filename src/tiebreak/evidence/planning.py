@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import chdtri, ndtr, ndtri
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import check_level, t_quantile
 from tiebreak.evidence.sequential import TEST_SPLIT, SequentialPlan
 

@@ -54,13 +54,15 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
 
 def _advice(verdict: Verdict) -> str:
     step, comparison = verdict.next_step, verdict.comparison
+    if step.need is Need.NEXT_LOOK:
+        return f"The next look is at {step.total:,} seeds."
     if comparison.n_seeds == 1:
         return "Train at least 3 seeds."
     if comparison.n_seeds == 2:
         return "Train a third seed: two show too little of the luck of the seed."
     if step.need is Need.MORE_SEEDS and step.total is not None:
         return f"If the true difference is near this, about {step.total:,} seeds in all would decide it."
-    if step.need is Need.MORE_IMAGES:
+    if step.need is Need.MORE_IMAGES and step.total is not None:
         return (
             "More seeds help little, for the test set's own sampling error remains; if the true difference "
             f"is near this, about {step.total:,} test images would decide it."
@@ -85,8 +87,8 @@ def _interval(comparison: Comparison, scale: float, sign: int) -> str:
 def _equivalence_interval(verdict: Verdict, scale: float, sign: int = 1) -> str:
     low, high = verdict.equivalence_low or 0.0, verdict.equivalence_high or 0.0
     low, high = sorted((sign * low, sign * high))
-    level = 100 * (1 - 2 * (1 - verdict.comparison.level))
-    return f"{level:.4g}% CI {_range(low, high, scale)}"
+    level = verdict.equivalence_level or 0.0
+    return f"{100 * level:.4g}% CI {_range(low, high, scale)}"
 
 
 def _range(low: float, high: float, scale: float) -> str:

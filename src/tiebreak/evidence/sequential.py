@@ -16,12 +16,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.interval import check_level, half_width, p_value, t_quantile
 from tiebreak.evidence.simultaneous import holm
+from tiebreak.study.looks import DEFAULT_LOOKS, are_rising
 
-DEFAULT_LOOKS = (3, 5, 8, 12, 20, 30)
 TEST_SPLIT = 0.75
 # An "undecided" for want of test images claims nothing, so its band may be as wide as it likes at no cost.
 FUTILITY_SPLIT = 0.75
@@ -52,7 +52,7 @@ class SequentialPlan:
 
     def __post_init__(self) -> None:
         check_level(self.level)
-        if not self.looks or self.looks[0] < 2 or any(b <= a for a, b in pairwise(self.looks)):
+        if not are_rising(self.looks):
             raise EvidenceError(
                 f"looks must be rising numbers of seeds from 2 on, such as 3,5,8; got {_listed(self.looks)}."
             )
@@ -88,15 +88,6 @@ class Decision:
     next_look: int | None  # seeds in all at the next look, if there is one and it is needed
 
 
-def looks_up_to(max_seeds: int, looks: Sequence[int] = DEFAULT_LOOKS) -> tuple[int, ...]:
-    """The looks below a maximum, and a last one at it.
-
-    >>> looks_up_to(8), looks_up_to(10)
-    ((3, 5, 8), (3, 5, 8, 10))
-    """
-    return (*(look for look in looks if look < max_seeds), max_seeds)
-
-
 def snapshot(comparison: Comparison) -> Snapshot:
     """The part of a comparison that the rule needs.
 
@@ -112,32 +103,36 @@ def snapshot(comparison: Comparison) -> Snapshot:
     )
 
 
-def look(plan: SequentialPlan, history: Sequence[Snapshot]) -> Decision:
+def look(plan: SequentialPlan, history: Sequence[Snapshot], looks_done: int | None = None) -> Decision:
     """Decide after the latest of the looks so far, of one pair of contenders.
+
+    `looks_done`: how many of the looks are over, where some of them showed nothing new because runs failed.
 
     Raises: EvidenceError if the history is not one snapshot per look in order. A look may have fewer seeds
     than planned where runs failed, never more.
     """
-    _check_history(plan, history)
-    p, sign = _sequential_p(plan, history)
-    return _decide(plan, history, p, sign, _sequential_p_equivalence(plan, history))
+    [decision] = look_all(plan, {("a", "b"): history}, looks_done).values()
+    return decision
 
 
 def look_all(
-    plan: SequentialPlan, histories: Mapping[tuple[str, str], Sequence[Snapshot]]
+    plan: SequentialPlan,
+    histories: Mapping[tuple[str, str], Sequence[Snapshot]],
+    looks_done: int | None = None,
 ) -> dict[tuple[str, str], Decision]:
     """The same for every pair of several contenders, with Holm's adjustment over the sequential p-values.
 
     Differences and equivalences are two families, each with its own level. Stop when every pair says so.
     """
-    for history in histories.values():
-        _check_history(plan, history)
+    done = {pair: looks_done or len(history) for pair, history in histories.items()}
+    for pair, history in histories.items():
+        _check_history(plan, history, done[pair])
     found = {pair: _sequential_p(plan, history) for pair, history in histories.items()}
     differ = holm({pair: p for pair, (p, _) in found.items()})
     equal = {pair: _sequential_p_equivalence(plan, history) for pair, history in histories.items()}
     alike = holm({pair: p for pair, p in equal.items() if p is not None})
     return {
-        pair: _decide(plan, history, differ[pair], found[pair][1], alike.get(pair))
+        pair: _decide(plan, history, done[pair], differ[pair], found[pair][1], alike.get(pair))
         for pair, history in histories.items()
     }
 
@@ -150,13 +145,14 @@ def all_stopped(decisions: Mapping[tuple[str, str], Decision]) -> bool:
 def _decide(
     plan: SequentialPlan,
     history: Sequence[Snapshot],
+    looks_done: int,
     p: float,
     sign: float,
     p_equivalence: float | None,
 ) -> Decision:
     now, alpha = history[-1], 1 - plan.level
-    reach = _half_width(plan, now)
-    last = len(history) == len(plan.looks)
+    low, high = repeated_interval(plan, now, plan.level)
+    last = looks_done == len(plan.looks)
     if p <= alpha:
         reason = Reason.A_BETTER if sign > 0 else Reason.B_BETTER
     elif p_equivalence is not None and p_equivalence <= alpha:
@@ -170,27 +166,29 @@ def _decide(
         stop=stop,
         reason=reason,
         difference=now.difference,
-        ci_low=max(now.difference - reach, -1.0),
-        ci_high=min(now.difference + reach, 1.0),
+        ci_low=low,
+        ci_high=high,
         level=plan.level,
         p_value=p,
         p_equivalence=p_equivalence,
         n_seeds=now.n_seeds,
-        next_look=None if stop else plan.looks[len(history)],
+        next_look=None if stop else plan.looks[looks_done],
     )
 
 
-def _half_width(plan: SequentialPlan, now: Snapshot) -> float:
-    return float(
+def repeated_interval(plan: SequentialPlan, at: Snapshot, level: float) -> tuple[float, float]:
+    """The interval of one look that allows for all looks of the plan, at any level."""
+    reach = float(
         half_width(
-            1 - plan.level,
-            now.seed_variance,
-            float(now.n_seeds - 1),
-            now.test_variance,
+            1 - level,
+            at.seed_variance,
+            float(at.n_seeds - 1),
+            at.test_variance,
             seed_split=1 / len(plan.looks),
             test_split=TEST_SPLIT,
         )
     )
+    return max(at.difference - reach, -1.0), min(at.difference + reach, 1.0)
 
 
 def _p(plan: SequentialPlan, now: Snapshot, distance: float) -> float:
@@ -228,11 +226,13 @@ def _is_futile(plan: SequentialPlan, now: Snapshot) -> bool:
     return abs(now.difference) <= band and (margin is None or abs(now.difference) + band >= margin)
 
 
-def _check_history(plan: SequentialPlan, history: Sequence[Snapshot]) -> None:
+def _check_history(plan: SequentialPlan, history: Sequence[Snapshot], looks_done: int) -> None:
     seen = [at.n_seeds for at in history]
     rising = all(a < b for a, b in pairwise(seen))
-    within = len(seen) <= len(plan.looks) and all(
-        2 <= n <= planned for n, planned in zip(seen, plan.looks, strict=False)
+    # Looks that showed nothing new leave the later ones where they were.
+    latest = plan.looks[looks_done - len(seen) : looks_done]
+    within = len(seen) == len(latest) and all(
+        2 <= n <= planned for n, planned in zip(seen, latest, strict=True)
     )
     if not seen or not rising or not within:
         raise EvidenceError(

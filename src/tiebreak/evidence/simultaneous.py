@@ -1,6 +1,6 @@
 """More than two contenders: which differences hold when many are looked at, and which may still be best."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from string import ascii_lowercase
@@ -8,9 +8,8 @@ from string import ascii_lowercase
 import numpy as np
 from jaxtyping import Bool
 
-from tiebreak.errors import did_you_mean
+from tiebreak.errors import EvidenceError, did_you_mean
 from tiebreak.evidence.comparison import Comparison, Method, compare_predictions, interval_at
-from tiebreak.evidence.errors import EvidenceError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,8 +52,11 @@ def compare_all(
     level: float = 0.95,
     groups: np.ndarray | None = None,
     fixed_test_set: bool = False,
+    seeds: Sequence[int] | None = None,
 ) -> Ranking:
     """Compare every pair, or each contender (a) with a declared baseline (b).
+
+    `seeds`: the numbers of the seeds, for naming a collapsed one (default 0, 1, ...).
 
     Holm's procedure bounds the chance of any wrong decision by 1 - level. The contenders that may be best
     are a statement of their own: they contain the truly best one with a probability of at least `level`,
@@ -66,19 +68,32 @@ def compare_all(
         raise EvidenceError(f"a comparison needs at least 2 contenders, got {len(correct)}.")
     if baseline is not None and baseline not in correct:
         raise EvidenceError(f'the baseline "{baseline}" is no contender. {did_you_mean(baseline, correct)}')
-    accuracy = {name: float(rows.mean()) for name, rows in correct.items()}
-    names = sorted(correct, key=lambda name: -accuracy[name])
 
     def versus(a: str, b: str) -> Comparison:
         return compare_predictions(
-            correct[a], correct[b], level=level, groups=groups, fixed_test_set=fixed_test_set
+            correct[a], correct[b], level=level, groups=groups, fixed_test_set=fixed_test_set, seeds=seeds
         )
 
+    return rank(
+        {name: float(rows.mean()) for name, rows in correct.items()}, versus, baseline=baseline, level=level
+    )
+
+
+def rank(
+    accuracy: Mapping[str, float],
+    versus: Callable[[str, str], Comparison],
+    *,
+    baseline: str | None = None,
+    level: float = 0.95,
+    interval: Callable[[Comparison, float], tuple[float, float]] = interval_at,
+) -> Ranking:
+    """The same from accuracies and a function that compares two by name; `interval` widens one for many."""
+    names = sorted(accuracy, key=lambda name: -accuracy[name])
     every = {(a, b): versus(a, b) for a, b in combinations(names, 2)}
     family = every
     if baseline is not None:
         family = {(name, baseline): versus(name, baseline) for name in names if name != baseline}
-    pairs = _adjust(family, level)
+    pairs = _adjust(family, level, interval)
     best = may_be_best(every, names, level)
     different = {frozenset((pair.a, pair.b)) for pair in pairs if pair.decided}
     letters = compact_letters(names, different) if baseline is None else dict.fromkeys(names, "")
@@ -136,12 +151,16 @@ def _letter(index: int) -> str:
     return ascii_lowercase[index % 26] + (str(index // 26) if index >= 26 else "")
 
 
-def _adjust(family: Mapping[tuple[str, str], Comparison], level: float) -> tuple[Pair, ...]:
+def _adjust(
+    family: Mapping[tuple[str, str], Comparison],
+    level: float,
+    interval: Callable[[Comparison, float], tuple[float, float]],
+) -> tuple[Pair, ...]:
     adjusted = holm({pair: comparison.p_value for pair, comparison in family.items()})
     joint = 1 - (1 - level) / len(family)
     pairs = []
     for (a, b), comparison in family.items():
-        low, high = interval_at(comparison, joint)
+        low, high = interval(comparison, joint)
         pairs.append(
             Pair(
                 a=a,

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from scipy.special import ndtri
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison, Method, interval_at, p_value_at
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.planning import detectable_factor
 
 POWER = 0.8  # advice is for the number that would decide in four of five studies
@@ -27,6 +27,7 @@ class Need(StrEnum):
     """What would decide it."""
 
     NOTHING = "nothing"
+    NEXT_LOOK = "the next look"  # of a study that trains seeds until it is decided
     MORE_SEEDS = "more seeds"
     MORE_IMAGES = "more test images"
     A_MARGIN = (
@@ -55,6 +56,7 @@ class Verdict:
     n_comparisons: int
     equivalence_low: float | None  # the 1 - 2 alpha interval, which the two one-sided tests ask about
     equivalence_high: float | None
+    equivalence_level: float | None  # of that interval
     p_equivalence: float | None
     next_step: NextStep
 
@@ -84,7 +86,8 @@ def judge(
     if p_equivalence_adjusted is not None:
         p_alike = p_equivalence_adjusted
     # alpha of a half is all there is to ask one-sidedly: levels below 50% have no wider interval to look at.
-    low, high = interval_at(comparison, max(1 - 2 * alpha, 1e-9)) if equivalence is not None else (None, None)
+    inner = None if equivalence is None else max(1 - 2 * alpha, 1e-9)
+    low, high = (None, None) if inner is None else interval_at(comparison, inner)
     inside = p_alike is not None and p_alike <= alpha
     differs = comparison.method is not Method.ONE_SEED and p <= alpha
     if differs:
@@ -107,16 +110,23 @@ def judge(
         n_comparisons=n_comparisons,
         equivalence_low=low,
         equivalence_high=high,
+        equivalence_level=inner,
         p_equivalence=p_alike,
         next_step=step,
     )
 
 
-def next_step(comparison: Comparison, margin: float | None = None, n_comparisons: int = 1) -> NextStep:
+def next_step(
+    comparison: Comparison,
+    margin: float | None = None,
+    n_comparisons: int = 1,
+    *,
+    seeds_may_help: bool = True,
+) -> NextStep:
     """What would decide it with 80% power, if the difference is truly the one seen.
 
     Either may do: showing the difference, or (with a margin) showing that it lies inside. Seeds or images are
-    named by which has to grow by the smaller factor.
+    named by which has to grow by the smaller factor; images alone where a rule has found seeds to be futile.
     """
     if comparison.seed_variance is None or comparison.n_seeds == 2:
         return NextStep(need=Need.MORE_SEEDS, total=3)
@@ -125,11 +135,13 @@ def next_step(comparison: Comparison, margin: float | None = None, n_comparisons
     routes = _routes(comparison, margin, n_comparisons)
     seeds = min(_seeds(seed_variance * n, test_variance, distance, c) for distance, c in routes)
     images = min(_images(seed_variance, test_variance, distance, c) * m for distance, c in routes)
-    if seeds <= MAX_ADVICE * n and seeds / n <= images / m:
+    if seeds_may_help and seeds <= MAX_ADVICE * n and seeds / n <= images / m:
         return NextStep(need=Need.MORE_SEEDS, total=max(math.ceil(seeds), n + 1))
     if test_variance > 0 and images <= MAX_ADVICE * m:
         return NextStep(need=Need.MORE_IMAGES, total=max(_two_digits(images), m + 1))
-    return NextStep(need=Need.A_MARGIN if margin is None else Need.MORE_SEEDS)
+    if margin is None:
+        return NextStep(need=Need.A_MARGIN)
+    return NextStep(need=Need.MORE_SEEDS if seeds_may_help else Need.MORE_IMAGES)
 
 
 def equivalence_p(comparison: Comparison, margin: float) -> float:

@@ -4,8 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from tiebreak.evidence.budget import Budget
+from tiebreak.evidence.claim_outcome import ClaimOutcome
 from tiebreak.evidence.judgement import Judgement
 from tiebreak.evidence.quality import ContenderSummary, Spread
+from tiebreak.evidence.simultaneous import Ranking
+from tiebreak.evidence.until_decided import LookState
 from tiebreak.training.anatomy import Anatomy
 
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
@@ -127,13 +131,89 @@ def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
         "ci_high": comparison.ci_high,
         "level": comparison.level,
         "p_value": judgement.verdict.p_value,
+        "margin": judgement.verdict.margin,
+        "p_equivalence": judgement.verdict.p_equivalence,
         "seed_share": comparison.seed_share,
         "test_share": comparison.test_share,
+        "pair_correlation": comparison.pair_correlation,
+        "seed_differences": list(comparison.seed_differences),
         "n_seeds": comparison.n_seeds,
         "n_examples": comparison.n_examples,
         "verdict": judgement.verdict.outcome.value,
+        "next_step": {
+            "need": judgement.verdict.next_step.need.value,
+            "total": judgement.verdict.next_step.total,
+        },
         "sentence": judgement.sentence,
     }
+
+
+def looks_as_json(looks: LookState) -> dict[str, Any]:
+    """The entry `looks`: how far a study that trains seeds until it is decided has come."""
+    return {
+        "declared": list(looks.looks),
+        "done": looks.looks_done,
+        "seeds": list(looks.seeds),
+        "stopped": looks.stopped,
+        "next_look": looks.next_look,
+        "decisions": [
+            {"a": a, "b": b, "reason": decision.reason.value} for (a, b), decision in looks.decisions.items()
+        ],
+    }
+
+
+def ranking_as_json(ranking: Ranking) -> list[dict[str, Any]]:
+    """The entry `ranking`, best first."""
+    return [
+        {
+            "contender": standing.name,
+            "test_acc": standing.accuracy,
+            "letters": standing.letters,
+            "may_be_best": standing.may_be_best,
+        }
+        for standing in ranking.standings
+    ]
+
+
+def claim_as_json(outcome: ClaimOutcome) -> dict[str, Any]:
+    """One entry of `claims` in the JSON that `check` prints."""
+    return {
+        "claim": outcome.claim.text,
+        "finding": outcome.finding.value,
+        "value": outcome.value,
+        "low": outcome.low,
+        "high": outcome.high,
+        "level": outcome.level,
+        "n_seeds": outcome.n_seeds,
+    }
+
+
+def ranking_table(ranking: Ranking) -> Table:
+    """All contenders, best first; those that share a letter could not be told apart."""
+    columns = ["contender", "test acc", *(["letters"] if ranking.baseline is None else []), "may be best"]
+    rows = []
+    for standing in ranking.standings:
+        letters = [standing.letters] if ranking.baseline is None else []
+        best = "yes" if standing.may_be_best else "no"
+        rows.append((standing.name, f"{100 * standing.accuracy:.1f}", *letters, best))
+    return Table(columns=tuple(columns), rows=tuple(rows), text_columns=("letters", "may be best"))
+
+
+def power_table(budget: Budget) -> Table:
+    """The power curve of a plan, with what each number of seeds takes."""
+    each = budget.basis.seconds_per_seed
+    rows = []
+    for seeds, power in zip(budget.seeds, budget.power, strict=True):
+        time = () if each is None else (duration(seeds * each),)
+        rows.append((str(seeds), f"{power:.0%}", *time))
+    return Table(columns=("seeds", "power", *(() if each is None else ("training time",))), rows=tuple(rows))
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: "45 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
 def percent(spread: Spread) -> str:

@@ -1,7 +1,7 @@
 """From a plan to a full study folder: what is missing is computed, and the driver alone writes."""
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -42,12 +42,17 @@ class Event:
 
 
 def run_study(
-    study: Study, data: ImageDataset, folder: Path, execution: Execution, stop: StopRequest | None = None
+    study: Study,
+    data: ImageDataset,
+    folder: Path,
+    execution: Execution,
+    seeds: Collection[int] | None = None,
+    stop: StopRequest | None = None,
 ) -> Iterator[Event]:
     """Train all runs of the study that its folder does not hold yet; gives events as they happen.
 
-    A run that was under way goes on from its last checkpoint. When `stop` is set, what is under way
-    is stored and StoppedError raised.
+    `seeds`: train only these of the plan's seeds now. A run that was under way goes on from its last
+    checkpoint. When `stop` is set, what is under way is stored and StoppedError raised.
 
     Raises: StudyError if the folder holds something else, is in use by another process or cannot be
     written; ModelError or DataError before anything is trained.
@@ -59,7 +64,8 @@ def run_study(
         environment = describe_environment()
         stored = begin_study(folder, study, data_facts(data, val_size), environment)
         _tell_changes(stored.header.environment, environment)
-        tasks = pending_tasks(stored, val_size, data, execution.retry_failed)
+        pending = pending_tasks(stored, val_size, data, execution.retry_failed)
+        tasks = [task for task in pending if seeds is None or task.run.seed in seeds]
         contenders = {contender.label: contender for contender in study.contenders}
         with stop.gently():
             for run, news in execute(tasks, data, execution, stop):

@@ -4,6 +4,7 @@ import hashlib
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -20,6 +21,7 @@ from pydantic import (
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError, did_you_mean
 from tiebreak.rng import MAX_SEED
+from tiebreak.study.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.training.precision import PrecisionChoice
 from tiebreak.training.recipe import Recipe
 
@@ -133,6 +135,29 @@ class Study(Plan):
     seeds: Seeds
     data: DataChoice = DataChoice()
     level: float = Field(default=0.95, gt=0.5, lt=1)  # of the intervals
+    equivalence: float | None = Field(default=None, gt=0, lt=1)  # differences within it do not matter
+    baseline: str | None = None  # the label that all others are compared with; None: all with all
+    looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+
+    @model_validator(mode="after")
+    def _rules_fit(self) -> "Study":
+        labels = [contender.label for contender in self.contenders]
+        if self.baseline is not None and self.baseline not in labels:
+            raise ValueError(
+                f"the baseline {self.baseline!r} is no contender. {did_you_mean(self.baseline, labels)}"
+            )
+        if self.looks is None:
+            return self
+        if not are_rising(self.looks) or self.looks[-1] != len(self.seeds):
+            listed = ", ".join(map(str, self.looks))
+            raise ValueError(
+                f"looks must be rising numbers of seeds from 2 on, such as 3,5,8, got {listed or 'none'}"
+            )
+        if len(labels) < 2:
+            raise ValueError(
+                'seeds = "auto" trains until a comparison is decided: name at least 2 contenders'
+            )
+        return self
 
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "Study":
@@ -148,6 +173,23 @@ class Study(Plan):
         """A hash of all that decides the results, apart from the data's content and the machine."""
         plan = self.model_dump(mode="json", exclude={"data": {"data_dir"}})
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
+
+
+def choose_seeds(
+    seeds: int | Sequence[int] | None, looks: Sequence[int] | None = None, max_seeds: int | None = None
+) -> dict[str, Any]:
+    """The fields `seeds` and `looks` of a Study; no seeds means as many as it takes.
+
+    Raises: StudyError for looks or a maximum where the number of seeds is fixed.
+    """
+    if seeds is not None:
+        if looks is not None or max_seeds is not None:
+            raise StudyError('looks and max_seeds are for seeds = "auto"; leave them out, or ask for auto.')
+        return {"seeds": seeds}
+    planned = tuple(looks or DEFAULT_LOOKS)
+    if max_seeds is not None:
+        planned = looks_up_to(max_seeds, planned)
+    return {"seeds": max(planned), "looks": planned}
 
 
 def parse_contender(text: str, recipe: Recipe) -> Contender:

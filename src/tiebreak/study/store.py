@@ -66,6 +66,14 @@ class DataFacts(Plan):
     notes: tuple[Words, ...]
 
 
+class SeedsAdded(Plan):
+    """Seeds that were added to a study of fixed size after its beginning."""
+
+    before: int
+    now: int
+    when: str  # ISO 8601, UTC
+
+
 class StudyHeader(Plan):
     """The content of study.json."""
 
@@ -74,6 +82,7 @@ class StudyHeader(Plan):
     data: DataFacts
     environment: Environment
     created: str  # ISO 8601, UTC
+    seeds_added: tuple[SeedsAdded, ...] = ()
 
 
 class RunRecord(Plan):
@@ -178,6 +187,11 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
             raise StudyError(f"{folder} cannot be written: {error.strerror or error}.") from None
         return StoredStudy(folder=folder, header=header, runs={c.label: {} for c in study.contenders})
     stored = read_study(folder)
+    if stored.header.data.fingerprint == data.fingerprint and _only_adds_seeds(stored.study, study):
+        added = SeedsAdded(before=len(stored.study.seeds), now=len(study.seeds), when=header.created)
+        marked = {"study": study, "seeds_added": (*stored.header.seeds_added, added)}
+        _write_json(folder / "study.json", stored.header.model_copy(update=marked))
+        return read_study(folder)
     if stored.study.identity != study.identity:
         difference = _first_difference(stored.study.model_dump(mode="json"), study.model_dump(mode="json"))
         raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
@@ -187,6 +201,13 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
             f"now {data.fingerprint[:12]}. Choose another --out."
         )
     return stored
+
+
+def _only_adds_seeds(before: Study, now: Study) -> bool:
+    """Whether two plans of fixed size differ in nothing but further seeds at the end."""
+    same = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
+    fixed = before.looks is None and now.looks is None
+    return same and fixed and now.model_copy(update={"seeds": before.seeds}).identity == before.identity
 
 
 def _first_difference(before: object, now: object, path: str = "") -> str:

@@ -2,13 +2,14 @@
 
 import tomllib
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
 from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.study.plan import (
     DEFAULT_SEEDS,
+    MAX_SEEDS,
     TABLES,
     Contender,
     DataChoice,
@@ -16,6 +17,7 @@ from tiebreak.study.plan import (
     Plan,
     Seeds,
     Study,
+    choose_seeds,
     explain,
     make_recipe,
     make_study,
@@ -37,12 +39,25 @@ class ContenderEntry(Plan):
         return {"model": entry} if isinstance(entry, str) else entry
 
 
+def _auto_is_none(seeds: Any) -> Any:
+    if isinstance(seeds, str) and seeds != "auto":
+        raise ValueError(
+            f'expected a number of seeds such as 5, or a list such as [0, 1, 2], or "auto", got {seeds!r}'
+        )
+    return None if seeds == "auto" else seeds
+
+
 class StudyFile(Plan):
     """The keys of a study file."""
 
     contenders: list[ContenderEntry] = Field(min_length=1)
-    seeds: Seeds = tuple(range(DEFAULT_SEEDS))
+    # "auto" becomes None: as many seeds as it takes, judged at the looks.
+    seeds: Annotated[Seeds | None, BeforeValidator(_auto_is_none)] = tuple(range(DEFAULT_SEEDS))
+    looks: tuple[int, ...] | None = Field(default=None, min_length=1)
+    max_seeds: int | None = Field(default=None, ge=2, le=MAX_SEEDS)
     level: float = 0.95
+    equivalence: float | None = None
+    baseline: str | None = None
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()
     recipe: Recipe = Recipe()
@@ -86,8 +101,10 @@ def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study
         contenders=tuple(
             _contender(entry, file.recipe, overrides.get("recipe", {})) for entry in file.contenders
         ),
-        seeds=file.seeds,
+        **choose_seeds(file.seeds, file.looks, file.max_seeds),
         level=file.level,
+        equivalence=file.equivalence,
+        baseline=file.baseline,
         data=file.data,
     )
     return study, file.execution, file.out
