@@ -2,10 +2,15 @@
 
 An executor takes tasks and gives back news; it writes no files in the study's folder. What tasks and news
 hold is nothing to it, as long as it can be pickled.
+
+Once the driver's `stop` is set, an executor begins no further task, tells those under way to stop, passes on
+their last news, and ends. Closing the generator ends everything at once.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from threading import Event
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -55,10 +60,22 @@ class RunFinished:
 News = RunProgress | EpochResult | RunFinished | RunFailure
 
 
-def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> Iterator[tuple[RunId, News]]:
+@runtime_checkable
+class Stop(Protocol):
+    """Whether somebody wants the study to stop, such as an event of `threading`."""
+
+    def is_set(self) -> bool: ...
+
+
+NEVER: Stop = Event()
+
+
+def execute(
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, stop: Stop = NEVER
+) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks where `execution` says; gives each one's news as it happens.
 
-    Closing the generator ends what is still being computed. The results do not depend on the executor.
+    The results do not depend on the executor.
 
     Raises: TiebreakError if the device or Ray is not there, or from a run itself.
     """
@@ -66,7 +83,7 @@ def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> 
     if execution.executor == "ray":
         from tiebreak.study.ray_executor import run_on_ray
 
-        yield from run_on_ray(tasks, data, execution)
+        yield from run_on_ray(tasks, data, execution, stop)
         return
     from tiebreak.study.resources import choose_workers
 
@@ -74,10 +91,12 @@ def execute(tasks: Sequence[Task], data: ImageDataset, execution: Execution) -> 
     if execution.executor == "processes" or workers > 1:
         from tiebreak.study.workers import run_in_processes
 
-        yield from run_in_processes(tasks, data, execution, workers)
+        yield from run_in_processes(tasks, data, execution, workers, stop)
         return
     for task in tasks:
-        for news in compute(task, data, execution):
+        if stop.is_set():
+            return
+        for news in compute(task, data, execution, stop):
             yield task.run, news
 
 
@@ -88,7 +107,7 @@ def failure_after_deaths(reason: str) -> RunFailure:
     )
 
 
-def compute(task: Task, data: ImageDataset, execution: Execution) -> Iterator[News]:
+def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = NEVER) -> Iterator[News]:
     """Compute one task in this process."""
     device = choose_device(execution.device)
     with thread_count(execution.threads):
@@ -99,5 +118,7 @@ def compute(task: Task, data: ImageDataset, execution: Execution) -> Iterator[Ne
                     yield RunFinished(result=news, device=str(device), threads=threads)
                 else:
                     yield news
+                if stop.is_set():
+                    return
         except DivergedError as error:
             yield RunFailure(reason=str(error))

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from queue import SimpleQueue
-from threading import Thread
+from threading import Event, Thread
 from typing import BinaryIO, NoReturn
 
 import torch
@@ -26,10 +26,11 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import TiebreakError
 from tiebreak.study.executor import (
     MAX_DEATHS,
+    NEVER,
     News,
     RunFailure,
-    RunFinished,
     RunId,
+    Stop,
     Task,
     compute,
     failure_after_deaths,
@@ -71,11 +72,18 @@ class Worker:
     task: Task
 
 
-Arrivals = SimpleQueue[tuple[Worker, News | TiebreakError | None]]  # None: the worker's stdout has ended
+@dataclass(frozen=True)
+class Ended:
+    """What a worker says after the last news of a task."""
+
+
+Arrivals = SimpleQueue[
+    tuple[Worker, News | Ended | TiebreakError | None]
+]  # None: the worker's stdout has ended
 
 
 def run_in_processes(
-    tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int
+    tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int, stop: Stop = NEVER
 ) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks in that many processes, begun in the order given; gives news as it comes.
 
@@ -87,6 +95,7 @@ def run_in_processes(
     deaths: Counter[RunId] = Counter()
     arrivals: Arrivals = SimpleQueue()
     pool: list[Worker] = []
+    stopping = False
     with share_data(data) as shared:
         setup = Setup(data=shared, execution=execution)
         try:
@@ -96,20 +105,23 @@ def run_in_processes(
                 worker, news = arrivals.get()
                 if worker not in pool:
                     continue  # the end of one that was stopped
+                if stop.is_set() and not stopping:
+                    stopping = True
+                    for each in pool:
+                        _send(each, None)
                 if isinstance(news, TiebreakError):
                     raise news
-                alive = news is not None
-                news = news or _after_death(worker, deaths, waiting)
-                if news is not None:
+                if news is not None and not isinstance(news, Ended):
                     yield worker.task.run, news
-                if alive and not isinstance(news, RunFinished | RunFailure):
+                    continue
+                if news is None and (failure := _after_death(worker, deaths, waiting)):
+                    yield worker.task.run, failure
+                if news is not None and waiting and not stopping:
+                    _hand(worker, waiting.popleft())
                     continue
                 pool.remove(worker)
-                if not waiting:
-                    _stop([worker])
-                elif alive:
-                    pool.append(_hand(worker, waiting.popleft()))
-                else:
+                _stop([worker])
+                if waiting and not stopping:
                     pool.append(_start(worker.slot, workers, setup, waiting.popleft(), arrivals))
         finally:
             _stop(pool)
@@ -172,7 +184,7 @@ def _gpu_of(slot: int, setup: Setup) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": names[slot % count]}
 
 
-def _send(worker: Worker, message: Setup | Task) -> None:
+def _send(worker: Worker, message: Setup | Task | None) -> None:
     stream = worker.process.stdin
     assert stream is not None
     with suppress(BrokenPipeError):  # it has just died; the end of its stdout tells
@@ -216,31 +228,34 @@ def work() -> NoReturn:
     setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver
     data = open_shared(setup.data)
     tasks: SimpleQueue[Task] = SimpleQueue()
-    Thread(target=_take_tasks, args=(inbox, tasks, setup), daemon=True).start()
-    while True:
-        _work_on(tasks.get(), data, setup, outbox)
+    stop = Event()
+    Thread(target=_take_orders, args=(inbox, tasks, stop, setup), daemon=True).start()
 
-
-def _work_on(task: Task, data: ImageDataset, setup: Setup, outbox: BinaryIO) -> None:
-    def say(message: News | TiebreakError) -> None:
+    def say(message: News | Ended | TiebreakError) -> None:
         try:
             pickle.dump(message, outbox)
             outbox.flush()
         except BrokenPipeError:
             _leave(setup)
 
-    try:
-        for news in compute(task, data, setup.execution):
-            say(news)
-    except TiebreakError as error:
-        say(error)
+    while True:
+        try:
+            for news in compute(tasks.get(), data, setup.execution, stop):
+                say(news)
+            say(Ended())
+        except TiebreakError as error:
+            say(error)
 
 
-def _take_tasks(inbox: BinaryIO, tasks: SimpleQueue[Task], setup: Setup) -> None:
-    """Put what the driver sends into the queue; leave as soon as there is no driver any more."""
+def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: Setup) -> None:
+    """Take tasks from the driver, and None, the order to stop; leave when there is no driver any more."""
     try:
         while True:
-            tasks.put(pickle.load(inbox))  # noqa: S301 - from our driver
+            order: Task | None = pickle.load(inbox)  # noqa: S301 - from our driver
+            if order is None:
+                stop.set()
+            else:
+                tasks.put(order)
     except (EOFError, pickle.UnpicklingError):
         _leave(setup)
 
