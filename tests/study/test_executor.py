@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections import defaultdict
 from pathlib import Path
 
@@ -163,6 +164,18 @@ def test_closing_the_generator_leaves_no_worker(digits: ImageDataset) -> None:
     assert len(children(os.getpid()) - before) == 2
     stream.close()
     assert children(os.getpid()) == before
+
+
+def test_a_stop_reaches_the_workers_and_begins_no_further_run(digits: ImageDataset) -> None:
+    stop = threading.Event()
+    tasks = [task("linear", seed, epochs=10_000) for seed in range(4)]
+    seen = set()
+    for run, news in execute(tasks, digits, TWO_WORKERS, stop):  # ends, long before 10,000 epochs
+        assert not isinstance(news, RunFinished | RunFailure)
+        seen.add(run.seed)
+        if len(seen) == 2:
+            stop.set()
+    assert seen == {0, 1}
 
 
 def children(process: int) -> set[int]:

@@ -4,9 +4,11 @@ The data set lies once in each node's object store. News comes back as a task's 
 retries are off, as they want a task that gives the same stream again, and progress depends on the clock.
 """
 
+import inspect
 import logging
 import os
 import signal
+import socket
 import sys
 import threading
 from collections import Counter, deque
@@ -22,8 +24,6 @@ from tiebreak.errors import TiebreakError
 from tiebreak.study.executor import (
     MAX_DEATHS,
     News,
-    RunFailure,
-    RunFinished,
     RunId,
     Task,
     compute,
@@ -44,6 +44,8 @@ except ModuleNotFoundError:
     ) from None
 
 SUBMITTED = 200  # tasks that Ray knows of at a time: enough to fill a cluster, or to let it grow
+SECONDS_BETWEEN_LOOKS = 1.0  # at `stop`, while there is no news
+SECONDS_TO_ANSWER = 10.0
 DEATHS = (died.WorkerCrashedError, died.NodeDiedError, died.OutOfMemoryError, died.ObjectLostError)
 
 log = logging.getLogger(__name__)
@@ -55,7 +57,7 @@ def run_on_ray(
     """Compute the tasks on Ray, begun in the order given; gives news as it comes.
 
     A run whose worker or node dies goes on elsewhere from its last checkpoint; after `MAX_DEATHS` deaths it
-    has failed.
+    has failed. At `stop` the tasks are cancelled, as nothing can be said to a task of Ray that is under way.
 
     Raises: TiebreakError if no cluster answers, or from a run's own code.
     """
@@ -70,21 +72,21 @@ def run_on_ray(
                 while waiting and len(under_way) < SUBMITTED:
                     task = waiting.popleft()
                     under_way[remote.remote(task, stored, execution)] = task
-                (stream,), _ = ray.wait(list(under_way), num_returns=1, fetch_local=False)
-                task = under_way[stream]
-                news = _next_news(stream)
-                if isinstance(news, DEATHS):
-                    del under_way[stream]
-                    deaths[task.run] += 1
-                    if deaths[task.run] < MAX_DEATHS:
-                        waiting.appendleft(task)
+                ready, _ = ray.wait(list(under_way), timeout=SECONDS_BETWEEN_LOOKS, fetch_local=False)
+                for stream in ready:
+                    task, news = under_way[stream], _next_news(stream)
+                    if isinstance(news, DEATHS):
+                        deaths[task.run] += 1
+                        if deaths[task.run] == MAX_DEATHS:
+                            yield task.run, failure_after_deaths(type(news).__name__)
+                        else:
+                            waiting.appendleft(task)
+                    elif news is not None:
+                        if isinstance(news, Checkpoint):
+                            under_way[stream] = replace(task, checkpoint=news.content)
+                        yield task.run, news
                         continue
-                    news = failure_after_deaths(type(news).__name__)
-                elif isinstance(news, RunFinished | RunFailure):
                     del under_way[stream]
-                elif isinstance(news, Checkpoint):
-                    under_way[stream] = replace(task, checkpoint=news.content)
-                yield task.run, news
         finally:
             for stream in under_way:
                 ray.cancel(stream, force=True)
@@ -101,7 +103,7 @@ def _as_remote(execution: Execution) -> Any:
         )
     return ray.remote(
         num_cpus=cpus, num_gpus=gpus, max_retries=0, num_returns="streaming", scheduling_strategy="SPREAD"
-    )(_compute_remotely)
+    )(inspect.unwrap(_compute_remotely))  # Ray asks for a generator function, which a type checker hides
 
 
 def _compute_remotely(
@@ -112,12 +114,14 @@ def _compute_remotely(
 
 
 def _next_news(stream: Any) -> Any:
-    """What a task says next, or the error that tells of its worker's death.
+    """What a task says next: None if it has ended, the error if its worker has died.
 
     Raises: TiebreakError as it was raised in the run; RayTaskError for any other exception in it.
     """
     try:
         return ray.get(next(stream))
+    except StopIteration:
+        return None
     except DEATHS as death:
         return death
     except died.RayTaskError as error:
@@ -144,14 +148,22 @@ def _connection(address: str | None) -> Iterator[None]:
         )
     with _signals_and_environment_kept():
         try:
+            _knock(address)
             ray.init(address, logging_level=logging.ERROR, log_to_driver=False, **_local_settings(address))
-        except (ConnectionError, ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())
             raise TiebreakError(f"No Ray cluster answers at {address}: {reason}") from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str) -> None:
+    """Raises: OSError or ValueError if nobody listens at HOST:PORT, where Ray would try again for minutes."""
+    host, colon, port = address.rpartition(":")
+    if colon:
+        socket.create_connection((host, int(port)), timeout=SECONDS_TO_ANSWER).close()
 
 
 def _local_settings(address: str) -> dict[str, Any]:

@@ -16,10 +16,9 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from enum import Enum
 from queue import SimpleQueue
 from threading import Event, Thread
-from typing import BinaryIO, Literal, NoReturn
+from typing import BinaryIO, NoReturn
 
 import torch
 
@@ -56,13 +55,6 @@ work()
 """
 
 
-class Order(Enum):
-    """What a worker is told beside its setup and its tasks, and what it says beside news."""
-
-    STOP = "stop"  # finish the batch, give a checkpoint, take nothing more
-    ENDED = "ended"  # the task is done with, whether or not it is finished
-
-
 @dataclass(frozen=True, kw_only=True)
 class Setup:
     """What a worker is told once."""
@@ -80,8 +72,14 @@ class Worker:
     task: Task
 
 
-Word = News | TiebreakError | Literal[Order.ENDED] | None  # None: the worker's stdout has ended
-Arrivals = SimpleQueue[tuple[Worker, Word]]
+@dataclass(frozen=True)
+class Ended:
+    """What a worker says after the last news of a task."""
+
+
+Arrivals = SimpleQueue[
+    tuple[Worker, News | Ended | TiebreakError | None]
+]  # None: the worker's stdout has ended
 
 
 def run_in_processes(
@@ -89,8 +87,7 @@ def run_in_processes(
 ) -> Iterator[tuple[RunId, News]]:
     """Compute the tasks in that many processes, begun in the order given; gives news as it comes.
 
-    A run whose worker dies goes on in a new one from its last checkpoint; after `MAX_DEATHS` deaths it has
-    failed.
+    A run whose worker dies is begun again in a new one; after `MAX_DEATHS` deaths it has failed.
 
     Raises: TiebreakError from a run's own code; OSError if the data cannot be laid into a temporary file.
     """
@@ -105,33 +102,31 @@ def run_in_processes(
             while waiting and len(pool) < workers:
                 pool.append(_start(len(pool), workers, setup, waiting.popleft(), arrivals))
             while pool:
-                worker, word = arrivals.get()
+                worker, news = arrivals.get()
                 if worker not in pool:
-                    continue  # the end of one that was killed
-                if isinstance(word, TiebreakError):
-                    raise word
+                    continue  # the end of one that was stopped
                 if stop.is_set() and not stopping:
                     stopping = True
-                    for other in pool:
-                        _send(other, Order.STOP)
-                if word is None:
-                    failure = _after_death(worker, deaths, waiting)
-                    if failure is not None:
-                        yield worker.task.run, failure
-                elif word is not Order.ENDED:
-                    if isinstance(word, Checkpoint):
-                        worker.task = replace(worker.task, checkpoint=word.content)
-                    yield worker.task.run, word
+                    for each in pool:
+                        _send(each, None)
+                if isinstance(news, TiebreakError):
+                    raise news
+                if news is not None and not isinstance(news, Ended):
+                    if isinstance(news, Checkpoint):
+                        worker.task = replace(worker.task, checkpoint=news.content)
+                    yield worker.task.run, news
+                    continue
+                if news is None and (failure := _after_death(worker, deaths, waiting)):
+                    yield worker.task.run, failure
+                if news is not None and waiting and not stopping:
+                    _hand(worker, waiting.popleft())
                     continue
                 pool.remove(worker)
-                if not waiting or stopping:
-                    _kill([worker])
-                elif word is None:
+                _stop([worker])
+                if waiting and not stopping:
                     pool.append(_start(worker.slot, workers, setup, waiting.popleft(), arrivals))
-                else:
-                    pool.append(_hand(worker, waiting.popleft()))
         finally:
-            _kill(pool)
+            _stop(pool)
 
 
 def _after_death(worker: Worker, deaths: Counter[RunId], waiting: deque[Task]) -> RunFailure | None:
@@ -191,7 +186,7 @@ def _gpu_of(slot: int, setup: Setup) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": names[slot % count]}
 
 
-def _send(worker: Worker, message: Setup | Task | Order) -> None:
+def _send(worker: Worker, message: Setup | Task | None) -> None:
     stream = worker.process.stdin
     assert stream is not None
     with suppress(BrokenPipeError):  # it has just died; the end of its stdout tells
@@ -211,7 +206,7 @@ def _listen(worker: Worker, arrivals: Arrivals) -> None:
             arrivals.put((worker, None))
 
 
-def _kill(workers: list[Worker]) -> None:
+def _stop(workers: list[Worker]) -> None:
     for worker in workers:
         worker.process.kill()
     for worker in workers:
@@ -237,32 +232,29 @@ def work() -> NoReturn:
     tasks: SimpleQueue[Task] = SimpleQueue()
     stop = Event()
     Thread(target=_take_orders, args=(inbox, tasks, stop, setup), daemon=True).start()
-    while True:
-        _work_on(tasks.get(), data, setup, stop, outbox)
 
-
-def _work_on(task: Task, data: ImageDataset, setup: Setup, stop: Event, outbox: BinaryIO) -> None:
-    def say(message: Word) -> None:
+    def say(message: News | Ended | TiebreakError) -> None:
         try:
             pickle.dump(message, outbox)
             outbox.flush()
         except BrokenPipeError:
             _leave(setup)
 
-    try:
-        for news in compute(task, data, setup.execution, stop):
-            say(news)
-        say(Order.ENDED)
-    except TiebreakError as error:
-        say(error)
+    while True:
+        try:
+            for news in compute(tasks.get(), data, setup.execution, stop):
+                say(news)
+            say(Ended())
+        except TiebreakError as error:
+            say(error)
 
 
 def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: Setup) -> None:
-    """Hear what the driver says while a run is computed; leave as soon as there is no driver any more."""
+    """Take tasks from the driver, and None, the order to stop; leave when there is no driver any more."""
     try:
         while True:
-            order = pickle.load(inbox)  # noqa: S301 - from our driver
-            if order is Order.STOP:
+            order: Task | None = pickle.load(inbox)  # noqa: S301 - from our driver
+            if order is None:
                 stop.set()
             else:
                 tasks.put(order)
