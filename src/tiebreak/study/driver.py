@@ -18,7 +18,10 @@ from tiebreak.study.store import (
     RunRecord,
     StoredStudy,
     begin_study,
+    check_place,
     data_facts,
+    forget_run,
+    read_study,
     run_folder,
     stored_checkpoint,
     write_checkpoint,
@@ -60,11 +63,14 @@ def run_study(
     stop = stop or StopRequest()
     val_size = study.data.val_size or max(1, len(data.train) // 10)
     check_plan(study, data, val_size, execution)
+    check_place(folder)
     with study_lock(folder):
         environment = describe_environment()
         stored = begin_study(folder, study, data_facts(data, val_size), environment)
         _tell_changes(stored.header.environment, environment)
-        pending = pending_tasks(stored, val_size, data, execution.retry_failed)
+        if execution.retry_failed:
+            stored = forget_failed(stored)
+        pending = pending_tasks(stored, val_size, data)
         tasks = [task for task in pending if seeds is None or task.run.seed in seeds]
         contenders = {contender.label: contender for contender in study.contenders}
         with stop.gently():
@@ -113,9 +119,19 @@ def check_plan(study: Study, data: ImageDataset, val_size: int, execution: Execu
             build_model(contender.model, data.image_shape, data.num_classes)
 
 
-def pending_tasks(
-    stored: StoredStudy, val_size: int, data: ImageDataset, retry_failed: bool = False
-) -> list[Task]:
+def forget_failed(stored: StoredStudy) -> StoredStudy:
+    """The study without its failed runs, in its folder too.
+
+    Raises: StudyError if the folder cannot be written.
+    """
+    for contender in stored.study.contenders:
+        for seed, run in stored.runs[contender.label].items():
+            if run.status == "failed":
+                forget_run(stored.folder, contender, seed)
+    return read_study(stored.folder)
+
+
+def pending_tasks(stored: StoredStudy, val_size: int, data: ImageDataset) -> list[Task]:
     """The runs that have not ended, seed by seed, so that a study that is stopped has whole pairs.
 
     Raises: StudyError if a run's checkpoint cannot be read or is of something else.
@@ -124,8 +140,7 @@ def pending_tasks(
     pending = []
     for seed in study.seeds:
         for contender in study.contenders:
-            record = stored.runs[contender.label].get(seed)
-            if record is None or (retry_failed and record.status == "failed"):
+            if seed not in stored.runs[contender.label]:
                 task = make_task(study, contender, seed, val_size)
                 checkpoint = _checkpoint(stored.folder, contender, task, data)
                 pending.append(replace(task, checkpoint=checkpoint))

@@ -171,7 +171,6 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
 
     Raises: StudyError if it holds another study, or other data, or cannot be written.
     """
-    remove_leftovers(folder)
     header = StudyHeader(
         study=study,
         data=data,
@@ -179,8 +178,8 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
         created=datetime.now(UTC).isoformat(timespec="seconds"),
     )
     if not (folder / "study.json").exists():
-        if folder.is_dir() and any(path.name not in (LOCK, HOLDER) for path in folder.iterdir()):
-            raise StudyError(f"{folder} is not empty and holds no study; choose another --out.")
+        check_place(folder)
+        remove_leftovers(folder)
         try:
             _write_json(folder / "study.json", header)
         except OSError as error:
@@ -200,6 +199,7 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
             f"{folder} was begun on other images: fingerprint {stored.header.data.fingerprint[:12]}, "
             f"now {data.fingerprint[:12]}. Choose another --out."
         )
+    remove_leftovers(folder)
     return stored
 
 
@@ -208,6 +208,21 @@ def _only_adds_seeds(before: Study, now: Study) -> bool:
     same = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
     fixed = before.looks is None and now.looks is None
     return same and fixed and now.model_copy(update={"seeds": before.seeds}).identity == before.identity
+
+
+def check_place(folder: Path) -> None:
+    """Whether a study is in the folder, or one can be begun there.
+
+    Raises: StudyError if it holds something else.
+    """
+    if (folder / "study.json").exists() or not folder.exists():
+        return
+    if not folder.is_dir():
+        raise StudyError(f"{folder} is a file, expected a folder for the study; choose another --out.")
+    # A process that died at the very beginning leaves these.
+    harmless = (LOCK, HOLDER, f".{HOLDER}.", ".study.json.")
+    if any(not path.name.startswith(harmless) for path in folder.iterdir()):
+        raise StudyError(f"{folder} is not empty and holds no study; choose another --out.")
 
 
 def _first_difference(before: object, now: object, path: str = "") -> str:
@@ -224,11 +239,23 @@ def _first_difference(before: object, now: object, path: str = "") -> str:
 
 
 def remove_leftovers(folder: Path) -> None:
-    """Remove what a process that died had not finished writing. The lock must be held: nobody else writes."""
+    """Remove what a process that died left behind: files it had not finished, checkpoints of ended runs.
+
+    The lock must be held: nobody else writes.
+    """
     for place, _, names in os.walk(folder):
         for name in names:
-            if TEMPORARY.fullmatch(name):
+            if TEMPORARY.fullmatch(name) or (name == CHECKPOINT and "run.json" in names):
                 Path(place, name).unlink(missing_ok=True)
+
+
+def forget_run(folder: Path, contender: Contender, seed: int) -> None:
+    """Remove the record of a run that failed, so that it is trained again.
+
+    Raises: StudyError if the folder cannot be written.
+    """
+    with _writing(folder):
+        (run_folder(folder, contender, seed) / "run.json").unlink(missing_ok=True)
 
 
 def write_run(
