@@ -10,7 +10,9 @@ from typing import Any
 
 _PUBLIC = {
     "compare": "tiebreak.api",
+    "check": "tiebreak.api",
     "judge": "tiebreak.api",
+    "plan": "tiebreak.api",
     "write_report": "tiebreak.api",
     "run": "tiebreak.api",
     "Results": "tiebreak.api",
@@ -29,6 +31,8 @@ _PUBLIC = {
     "fit": "tiebreak.training.loop",
     "predict": "tiebreak.training.loop",
     "train_one_epoch": "tiebreak.training.loop",
+    "plot_differences": "tiebreak.report.plots_evidence",
+    "plot_power": "tiebreak.report.plots_evidence",
     "plot_comparison": "tiebreak.report.plots",
     "plot_history": "tiebreak.report.plots",
     "set_seed": "tiebreak.rng",

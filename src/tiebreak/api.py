@@ -1,23 +1,37 @@
 """The whole way, one function each: what the commands do and `import tiebreak` offers."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rich.console import Console
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.evidence.judgement import Judgement, judge_pairs, rank_contenders
+from tiebreak.errors import EvidenceError
+from tiebreak.evidence.budget import Budget, basis_from_defaults, basis_from_pilot, make_budget
+from tiebreak.evidence.claim_outcome import ClaimOutcome
+from tiebreak.evidence.judgement import Judgement, judge_study
 from tiebreak.evidence.quality import ContenderSummary, summarise_contenders
+from tiebreak.evidence.quantities import check_claims, compare_quantity
 from tiebreak.evidence.simultaneous import Ranking
+from tiebreak.evidence.until_decided import LookState, seeds_to_train
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
 from tiebreak.report.plots import save_figures
-from tiebreak.report.tables import Table, contender_as_json, judgement_as_json, short, summary_table
-from tiebreak.report.terminal import print_table, show_progress
+from tiebreak.report.plots_evidence import save_differences, save_power
+from tiebreak.report.tables import (
+    Table,
+    contender_as_json,
+    judgement_as_json,
+    looks_as_json,
+    ranking_as_json,
+    short,
+    summary_table,
+)
+from tiebreak.report.terminal import print_evidence, print_table, say, show_progress
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import (
@@ -26,6 +40,7 @@ from tiebreak.study.plan import (
     DataChoice,
     Execution,
     Study,
+    choose_seeds,
     default_folder,
     make_recipe,
     make_study,
@@ -45,8 +60,10 @@ class Results:
 
     stored: StoredStudy
     contenders: tuple[ContenderSummary, ...]
-    ranking: Ranking | None  # None for a single contender
+    ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
+    looks: LookState | None = None  # of a study that trains seeds until it is decided
+    notes: tuple[str, ...] = ()  # what must be known beside the verdicts
 
     @property
     def folder(self) -> Path:
@@ -62,6 +79,13 @@ class Results:
             for summary in self.contenders
         }
 
+    def compare(self, quantity: str = "accuracy") -> tuple[Judgement, ...]:
+        """Every pair judged by "accuracy", "loss", "brier" or the name of a class.
+
+        Raises: EvidenceError for another quantity, or if nothing can be compared yet.
+        """
+        return compare_quantity(self.stored, quantity)
+
     def __str__(self) -> str:
         text = StringIO()
         print_results(self, Console(file=text, width=120, force_terminal=False, force_jupyter=False))
@@ -72,7 +96,11 @@ def compare(
     contenders: Sequence[str],
     data: str | ImageDataset = DEFAULT_DATASET,
     *,
-    seeds: int | Sequence[int] = DEFAULT_SEEDS,
+    seeds: int | Sequence[int] | Literal["auto"] = DEFAULT_SEEDS,
+    max_seeds: int | None = None,
+    looks: Sequence[int] | None = None,
+    equivalence: float | None = None,
+    baseline: str | None = None,
     recipe: Recipe | None = None,
     out: Path | str | None = None,
     device: str = "auto",
@@ -83,7 +111,9 @@ def compare(
     """Train contenders side by side and judge them.
 
     Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"]; `data` - a
-    data set or its name; `seeds` - how many, or which; `recipe_settings` - what differs from `recipe`,
+    data set or its name; `seeds` - how many, or which, or "auto": until it is decided, judged at `looks` and
+    with at most `max_seeds`; `equivalence` - a difference that would not matter, 0.01 is one point;
+    `baseline` - the label that all others are compared with; `recipe_settings` - what differs from `recipe`,
     e.g. epochs=10; `out` - the study folder, by default one named after the plan. If it holds a part of this
     study already, the rest is trained.
 
@@ -93,7 +123,9 @@ def compare(
     choice = DataChoice(name=data if isinstance(data, str) else data.name)
     study = make_study(
         contenders=tuple(parse_contender(text, base) for text in contenders),
-        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
+        **choose_seeds(None if seeds == "auto" else seeds, looks, max_seeds),
+        equivalence=equivalence,
+        baseline=baseline,
         data=choice,
     )
     console = Console(quiet=not progress)
@@ -126,10 +158,15 @@ def run(
         choice = study.data
         data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
     execution = execution or Execution()
-    done = _runs_done(folder, study, execution.retry_failed)
-    events = run_study(study, data, folder, execution, stop=stop)
-    for _ in show_progress(events, study, done, console):
-        pass
+    trained = 0
+    for seeds in seeds_to_train(study, folder):
+        if trained:
+            say(f"Not decided at {trained} seeds: going on to {len(seeds)}.", console)
+        trained, part = len(seeds), study.model_copy(update={"seeds": seeds})
+        events = run_study(study, data, folder, execution, seeds, stop)
+        done = _runs_done(folder, part, execution.retry_failed)
+        for _ in show_progress(events, part, done, console):
+            pass
     results = judge(folder)
     draw_figures(results)
     return results
@@ -142,7 +179,8 @@ def _runs_done(folder: Path, study: Study, retry_failed: bool) -> int:
     return sum(
         run.status == "finished" or not retry_failed
         for contender in study.contenders
-        for run in runs.get(contender.label, {}).values()
+        for seed, run in runs.get(contender.label, {}).items()
+        if seed in study.seeds
     )
 
 
@@ -153,15 +191,75 @@ def judge(folder: Path | str) -> Results:
     """
     stored = read_study(Path(folder))
     summaries = summarise_contenders(stored)
-    ranking = rank_contenders(stored)
-    judgements = judge_pairs(ranking) if ranking else ()
-    return Results(stored=stored, contenders=summaries, ranking=ranking, judgements=judgements)
+    judged = judge_study(stored)
+    if judged.looks is not None:  # seeds that only later looks would need are not missing
+        due = stored.study.seeds[: judged.looks.next_look or judged.looks.looks[judged.looks.looks_done - 1]]
+        summaries = tuple(
+            replace(summary, missing=tuple(seed for seed in summary.missing if seed in due))
+            for summary in summaries
+        )
+    return Results(
+        stored=stored,
+        contenders=summaries,
+        ranking=judged.ranking,
+        judgements=judged.judgements,
+        looks=judged.looks,
+        notes=judged.notes,
+    )
+
+
+def check(folder: Path | str, claims: Sequence[str]) -> tuple[ClaimOutcome, ...]:
+    """Hold claims such as "cnn - mlp >= 0.15" or "cnn.params <= mlp.params" against a study.
+
+    Raises: ClaimError if one cannot be read or names what was not measured; StudyError or EvidenceError if
+    the study cannot be read or judged.
+    """
+    return check_claims(read_study(Path(folder)), list(claims))
+
+
+def plan(
+    difference: float,
+    *,
+    pilot: Path | str | None = None,
+    power: float = 0.8,
+    level: float | None = None,
+    test_images: int | None = None,
+    accuracy: float | None = None,
+    contenders: int = 2,
+    out: Path | str | None = None,
+) -> Budget:
+    """Seeds and training time to show a difference in accuracy (0.01 is one point) with this power.
+
+    Arguments: `pilot` - a finished study to learn from; without one, `test_images` and `accuracy` are needed
+    and bounds are used; `level` - by default the pilot's, or 0.95; `out` - a folder for the figure.
+
+    Raises: StudyError or EvidenceError if something is missing or out of range.
+    """
+    if pilot is not None:
+        basis = basis_from_pilot(read_study(Path(pilot)), level)
+    elif test_images is not None and accuracy is not None:
+        basis = basis_from_defaults(
+            test_images, accuracy, difference, level=0.95 if level is None else level, contenders=contenders
+        )
+    else:
+        raise EvidenceError(
+            "a plan needs a pilot study (--pilot), or the number of test images and the accuracy expected "
+            "(--test-images 10000 --accuracy 0.9)."
+        )
+    budget = make_budget(basis, difference, power)
+    if out is not None:
+        save_power(budget, Path(out))
+    return budget
 
 
 def draw_figures(results: Results) -> list[Path]:
     """Write the figures of a study into its folder, as PNG and SVG."""
     names = {contender.label: contender.folder for contender in results.stored.study.contenders}
-    return save_figures(results.histories, results.folder / "figures", names)
+    figures = results.folder / "figures"
+    return [
+        *save_figures(results.histories, figures, names),
+        *save_differences(results.judgements, figures),
+    ]
 
 
 def write_report(folder: Path | str) -> Results:
@@ -223,8 +321,7 @@ def print_results(results: Results, console: Console) -> None:
             console.print(
                 f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
-    for judgement in results.judgements:
-        console.print(judgement.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+    print_evidence(results.ranking, results.judgements, results.notes, console)
     console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
 
 
@@ -236,4 +333,8 @@ def as_json(results: Results) -> dict[str, Any]:
         "data": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
         "contenders": {summary.label: contender_as_json(summary) for summary in results.contenders},
         "comparisons": [judgement_as_json(judgement) for judgement in results.judgements],
+        "ranking": ranking_as_json(results.ranking) if results.ranking else [],
+        "looks": looks_as_json(results.looks) if results.looks else None,
+        "seeds_added": [[added.before, added.now] for added in results.stored.header.seeds_added],
+        "notes": list(results.notes),
     }

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from tiebreak.api import Results
 
-EXIT_USAGE = 2
+EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
 DEFAULT_DATASET = "fashion-small"
 
 app = typer.Typer(
@@ -80,6 +80,66 @@ def report(study: Annotated[Path, typer.Argument(help="A study folder.")], as_js
     from tiebreak.api import write_report
 
     _print_results(write_report(study), as_json)
+
+
+@app.command(epilog="Example: [bold]tiebreak plan --difference 0.01 --pilot tiebreak-studies/...[/bold]")
+def plan(
+    difference: Annotated[float, typer.Option(help="The difference in accuracy to show: 0.01 is one point.")],
+    pilot: Annotated[
+        Path | None, typer.Option(help="A study folder to learn spreads and times from.")
+    ] = None,
+    power: Annotated[float, typer.Option(help="The chance to show it if it is there.")] = 0.8,
+    level: Annotated[float | None, typer.Option(help="Of the interval; the pilot's, or 0.95.")] = None,
+    test_images: Annotated[int | None, typer.Option(min=2, help="Without a pilot: test images.")] = None,
+    accuracy: Annotated[float | None, typer.Option(help="Without a pilot: accuracy expected.")] = None,
+    contenders: Annotated[int, typer.Option(min=2, help="Without a pilot: how many are compared.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="A folder for the figure: power over seeds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how many seeds a difference needs, and the smallest that a test set can ever show."""
+    from tiebreak.api import plan as plan_study
+    from tiebreak.report.tables import budget_as_json
+    from tiebreak.report.terminal import print_budget
+
+    budget = plan_study(
+        difference,
+        pilot=pilot,
+        power=power,
+        level=level,
+        test_images=test_images,
+        accuracy=accuracy,
+        contenders=contenders,
+        out=out,
+    )
+    print_budget(budget, _console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(budget_as_json(budget)))
+
+
+@app.command(
+    epilog="Example: [bold]tiebreak check STUDY 'cnn - mlp >= 0.15' 'cnn.params <= mlp.params'[/bold]"
+)
+def check(
+    study: Annotated[Path, typer.Argument(help="A study folder.")],
+    claims: Annotated[list[str], typer.Argument(help="'cnn - mlp >= 0.15', 'cnn ~ mlp within 1%', ...")],
+    as_json: Json = False,
+) -> None:
+    """Hold claims against a study. Exit status: 0 all shown, 1 one refuted, 3 not enough data."""
+    from tiebreak.api import check as check_study
+    from tiebreak.evidence.claim_outcome import Finding, claim_line
+    from tiebreak.report.tables import claim_as_json
+
+    outcomes = check_study(study, claims)
+    for outcome in outcomes:
+        typer.echo(claim_line(outcome), err=as_json)
+    if as_json:
+        answer = {"study": str(study), "claims": [claim_as_json(outcome) for outcome in outcomes]}
+        typer.echo(json.dumps(answer))
+    findings = {outcome.finding for outcome in outcomes}
+    if Finding.REFUTED in findings:
+        raise SystemExit(EXIT_REFUTED)
+    if Finding.NOT_ENOUGH_DATA in findings:
+        raise SystemExit(EXIT_NOT_ENOUGH_DATA)
 
 
 @app.command(epilog="Example: [bold]tiebreak anatomy cnn --dataset cifar10[/bold]")

@@ -1,4 +1,4 @@
-"""Before the money is spent: seeds and training time for a difference, from a pilot study or from defaults."""
+"""Before the money is spent: seeds and training time for a difference, from a pilot or from defaults."""
 
 import math
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ from tiebreak.study.store import StoredStudy
 DEFAULT_SEED_SD = (
     0.005  # of one contender's accuracy: half a point, between what CIFAR-10 and small data show
 )
-CURVE_SEEDS = (2, 3, 4, 5, 6, 8, 10, 12, 15, 20, 30)
+CURVE_POINTS, CURVE_END = 12, 30  # of the power curve; more seeds where the advice asks for more
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,7 +64,7 @@ def basis_from_pilot(stored: StoredStudy, level: float | None = None) -> Basis:
     a, b = max(settings, key=lambda pair: math.hypot(settings[pair].seed_sd / n**0.5, settings[pair].test_sd))
     several = f", the least certain of {len(settings)} pairs" if len(settings) > 1 else ""
     return Basis(
-        source=f"pilot of {n} seeds: {a} against {b}{several}",
+        source=f"a pilot of {n} seeds: {a} against {b}{several}",
         setting=settings[a, b],
         seconds_per_seed=_seconds_per_seed(stored),
         test_images=ranking.pairs[0].comparison.n_examples,
@@ -106,8 +106,8 @@ def basis_from_defaults(
     )
     return Basis(
         source=(
-            f"no pilot, so bounds: errors on {disagreement:.0%} of the images not shared, accuracy varying by "
-            f"{100 * seed_sd:g} points from seed to seed; a pilot of 3 seeds would say better"
+            f"bounds, for want of a pilot: errors on {disagreement:.0%} of the images not shared, accuracy "
+            f"varying by {100 * seed_sd:g} points from seed to seed; a pilot of 3 seeds would say better"
         ),
         setting=setting,
         seconds_per_seed=None,
@@ -121,7 +121,9 @@ def make_budget(basis: Basis, difference: float, power: float = 0.8) -> Budget:
     Raises: EvidenceError unless difference and power lie between 0 and 1.
     """
     advice = plan_seeds(basis.setting, difference, power)
-    seeds = tuple(sorted({*CURVE_SEEDS, *([advice.seeds] if advice.seeds else [])}))
+    wanted = advice.seeds or 2
+    grid = np.geomspace(2, max(CURVE_END, 1.25 * wanted), CURVE_POINTS).round().astype(int).tolist()
+    seeds = tuple(sorted({*grid, wanted}))
     curve = power_curve(basis.setting, np.array(seeds), difference)
     return Budget(
         basis=basis,

@@ -91,7 +91,7 @@ def judged_seeds(stored: StoredStudy) -> tuple[tuple[int, ...], float]:
 
 
 def measured_values(stored: StoredStudy, seeds: tuple[int, ...]) -> dict[str, dict[str, Values]]:
-    """What claims can be about, by contender and metric: exact numbers, and arrays over seeds (and images)."""
+    """What claims can be about, by contender and metric: exact numbers, arrays over seeds (and images)."""
     measured: dict[str, dict[str, Values]] = {}
     loss = _measure(stored, seeds, "loss")
     for contender in stored.study.contenders:

@@ -135,7 +135,8 @@ def next_step(
     routes = _routes(comparison, margin, n_comparisons)
     seeds = min(_seeds(seed_variance * n, test_variance, distance, c) for distance, c in routes)
     images = min(_images(seed_variance, test_variance, distance, c) * m for distance, c in routes)
-    if seeds_may_help and seeds <= MAX_ADVICE * n and seeds / n <= images / m:
+    # Where large-sample factors ask for no further image, it is the few seeds that leave it open.
+    if seeds_may_help and seeds <= MAX_ADVICE * n and (seeds / n <= images / m or images <= m):
         return NextStep(need=Need.MORE_SEEDS, total=max(math.ceil(seeds), n + 1))
     if test_variance > 0 and images <= MAX_ADVICE * m:
         return NextStep(need=Need.MORE_IMAGES, total=max(_two_digits(images), m + 1))

@@ -34,7 +34,7 @@ def plot_differences(judgements: Sequence[Judgement], ax: Axes | None = None) ->
         axes.plot(100 * comparison.difference, row, "D", color=colour, markersize=7, zorder=4)
         seeds = 100 * np.array(comparison.seed_differences)
         axes.plot(seeds, np.full(len(seeds), row + 0.28), "o", color=COLOURS[1], markersize=4, alpha=0.7)
-    names = [f"{judgement.a} − {judgement.b}" for judgement in judgements]
+    names = [f"{judgement.a} minus {judgement.b}" for judgement in judgements]
     axes.set_yticks(range(len(judgements)), names)
     axes.set_ylim(len(judgements) - 0.4, -0.6)
     _label_differences(axes, judgements)

@@ -188,6 +188,26 @@ def claim_as_json(outcome: ClaimOutcome) -> dict[str, Any]:
     }
 
 
+def budget_as_json(budget: Budget) -> dict[str, Any]:
+    """The object that `plan --json` prints."""
+    advice, basis = budget.advice, budget.basis
+    seconds = None
+    if advice.seeds is not None and basis.seconds_per_seed is not None:
+        seconds = advice.seeds * basis.seconds_per_seed
+    return {
+        "source": basis.source,
+        "difference": advice.difference,
+        "power_wanted": advice.power_wanted,
+        "level": basis.setting.level,
+        "seeds": advice.seeds,
+        "train_seconds": seconds,
+        "equivalence_seeds": budget.equivalence_seeds,
+        "smallest_difference": advice.smallest_difference,
+        "test_set_factor": advice.test_set_factor,
+        "curve": [{"seeds": n, "power": p} for n, p in zip(budget.seeds, budget.power, strict=True)],
+    }
+
+
 def ranking_table(ranking: Ranking) -> Table:
     """All contenders, best first; those that share a letter could not be told apart."""
     columns = ["contender", "test acc", *(["letters"] if ranking.baseline is None else []), "may be best"]

@@ -2,7 +2,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from rich.console import Console
@@ -11,8 +11,19 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from rich.table import Table as RichTable
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.evidence.budget import Budget
+from tiebreak.evidence.judgement import Judgement, uncertainty
+from tiebreak.evidence.simultaneous import Ranking
 from tiebreak.report.palette import contender_colours
-from tiebreak.report.tables import Table, gradient_table, layer_table, update_table
+from tiebreak.report.tables import (
+    Table,
+    duration,
+    gradient_table,
+    layer_table,
+    power_table,
+    ranking_table,
+    update_table,
+)
 from tiebreak.study.driver import Event
 from tiebreak.study.executor import RunId
 from tiebreak.study.plan import Study
@@ -21,6 +32,8 @@ from tiebreak.training.anatomy import Anatomy
 from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.run import RunProgress
+
+FEW_PAIRS = 3  # with more, where each uncertainty comes from is left to the JSON
 
 
 def show_progress(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
@@ -139,6 +152,55 @@ def print_table(table: Table, console: Console, coloured: bool = True) -> None:
         styled = f"[{colours[name]}]{escape(name)}[/]" if name in colours else escape(name)
         rich_table.add_row(styled, *map(escape, rest))
     console.print(rich_table)
+
+
+def print_evidence(
+    ranking: Ranking | None, judgements: Sequence[Judgement], notes: Sequence[str], console: Console
+) -> None:
+    """The ranking where there are more than two contenders, the verdicts, and what must be known beside."""
+    if ranking is not None and len(ranking.standings) > 2:
+        print_table(ranking_table(ranking), console)
+        sure = f"{ranking.level:.0%}"
+        told = "Contenders that share a letter could not be told apart. " if ranking.baseline is None else ""
+        say(f"{told}The truly best is among those marked, with a confidence of at least {sure}.\n", console)
+    for judgement in judgements:
+        console.print(judgement.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
+        source = uncertainty(judgement.verdict.comparison)
+        if source is not None and len(judgements) <= FEW_PAIRS:
+            say(f"  {source}", console)
+    for note in notes:
+        say(f"Note: {note}", console)
+
+
+def print_budget(budget: Budget, console: Console) -> None:
+    """What a difference takes: seeds, time, and what the test set can show at all."""
+    advice, basis = budget.advice, budget.basis
+    points = f"{100 * advice.difference:g}"
+    what = f"a difference of {points} point{'' if points == '1' else 's'}"
+    say(f"Planned from {basis.source}.", console)
+    if advice.seeds is None:
+        images = float(f"{basis.test_images * advice.test_set_factor:.2g}")
+        say(
+            f"No number of seeds shows {what} with {advice.power_wanted:.0%} power here: the test set",
+            console,
+        )
+        say(f"of {basis.test_images:,} images is too small; about {images:,.0f} would do.", console)
+    else:
+        time = (
+            "" if basis.seconds_per_seed is None else f", {duration(advice.seeds * basis.seconds_per_seed)}"
+        )
+        tail = f"{time} of training" if time else ""
+        say(f"To show {what} with {advice.power_wanted:.0%} power: {advice.seeds} seeds{tail}.", console)
+    if budget.equivalence_seeds is not None:
+        say(f"To show equal contenders equivalent within that: {budget.equivalence_seeds} seeds.", console)
+    smallest = 100 * advice.smallest_difference
+    say(f"The smallest difference this test set can ever show: {smallest:.2g} points.\n", console)
+    print_table(power_table(budget), console, coloured=False)
+
+
+def say(text: str, console: Console) -> None:
+    """One plain line, never cut or coloured."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
 
 
 def print_dataset(data: ImageDataset, console: Console) -> None:

@@ -144,7 +144,7 @@ class Study(Plan):
         labels = [contender.label for contender in self.contenders]
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(
-                f"the baseline {self.baseline!r} is no contender. {did_you_mean(self.baseline, labels)}"
+                f"the baseline {self.baseline!r} is no contender; choose from {', '.join(labels)}"
             )
         if self.looks is None:
             return self
