@@ -10,6 +10,7 @@ from typing import Any
 
 _PUBLIC = {
     "compare": "tiebreak.api",
+    "explain": "tiebreak.explanation",
     "judge": "tiebreak.api",
     "write_report": "tiebreak.api",
     "run": "tiebreak.api",

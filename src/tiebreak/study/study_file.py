@@ -30,6 +30,8 @@ class ContenderEntry(Plan):
     model: str
     label: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)  # what differs from the study's recipe
+    transforms: tuple[str, ...] = ()  # of its images, after those that stand in `model` behind an @
+    train_fraction: float = 1.0  # of the training split
 
 
 class StudyFile(Plan):
@@ -93,4 +95,13 @@ def _contender(entry: str | ContenderEntry, base: Recipe, overrides: dict[str, A
         return parse_contender(entry, base)
     recipe = make_recipe(base, entry.recipe | overrides)
     contender = parse_contender(entry.model, recipe)
-    return contender.model_copy(update={"label": entry.label}) if entry.label else contender
+    try:
+        return Contender(
+            label=entry.label or "@".join((contender.label, *entry.transforms)),
+            model=contender.model,
+            recipe=recipe,
+            transforms=contender.transforms + entry.transforms,
+            train_fraction=entry.train_fraction,
+        )
+    except ValidationError as error:
+        raise StudyError(explain(error, Contender, TABLES)) from None

@@ -15,6 +15,8 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tiebreak.data.dataset import ImageDataset, Part
+from tiebreak.data.subset import take_fraction
+from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import DivergedError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import Cost, model_cost
@@ -36,6 +38,8 @@ class RunSpec(BaseModel):
     seed: int
     val_size: int  # images of the training part kept for validation
     stratify: bool = True
+    transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
+    train_fraction: float = 1.0  # of the training split
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -95,7 +99,9 @@ def train_run(spec: RunSpec, data: ImageDataset, device: torch.device) -> Iterat
     """
     started = time.perf_counter()
     recipe, seed = spec.recipe, spec.seed
+    data = transform_dataset(data, spec.transforms, seed)
     train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
+    train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
     train_batches = train.batches(
         recipe.batch_size,
         shuffle=True,
