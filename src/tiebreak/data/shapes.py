@@ -91,10 +91,11 @@ def shapes_source(text: str) -> Source:
         bound = signature.bind(*call.args, **call.kwargs)
     except TypeError as error:
         raise DataError(f"{text}: {error}. It takes: {', '.join(signature.parameters)}.") from None
-    for name, value in bound.arguments.items():
+    for name, value in list(bound.arguments.items()):
         wanted = signature.parameters[name].annotation
         if type(value) is not wanted and not (wanted is float and type(value) is int):
             raise DataError(f"{text}: {name} must be of type {wanted.__name__}, got {value!r}.")
+        bound.arguments[name] = wanted(value)
     bound.apply_defaults()
     arguments = bound.arguments
     return Source(identity=f"{NAME} {VERSION} {dict(arguments)}", build=lambda: draw_shapes(**arguments))

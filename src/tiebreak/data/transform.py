@@ -172,7 +172,7 @@ class Transform:
         purpose = f"transform/{self.call.name}"
         if self.call.name not in WHOLE_DATA_ONLY:
             purpose += f"/{part}"
-        return TRANSFORMS[self.call.name](images, stream(seed, purpose), *self.call.args, **self.call.kwargs)
+        return TRANSFORMS[self.call.name](images, stream(seed, purpose), *self.call.args)
 
 
 def parse_transform(text: str) -> Transform:
@@ -188,23 +188,26 @@ def parse_transform(text: str) -> Transform:
         raise DataError(f'Unknown transform "{call.name}". {did_you_mean(call.name, TRANSFORMS)}')
     if test_only and call.name in WHOLE_DATA_ONLY:
         raise DataError(f"{text}: a permutation goes over all images; write {call} without {TEST_ONLY}")
-    _check_arguments(call)
-    return Transform(call, test_only)
+    return Transform(Call(call.name, _arguments(call)), test_only)
 
 
-def _check_arguments(call: Call) -> None:
+def _arguments(call: Call) -> tuple[int | float, ...]:
+    """The arguments in order, checked, each of its parameter's type."""
     parameters = list(inspect.signature(TRANSFORMS[call.name]).parameters.values())[2:]
     needed = f"{call.name}({', '.join(parameter.name for parameter in parameters)})"
     try:
         bound = inspect.Signature(parameters).bind(*call.args, **call.kwargs)
     except TypeError as error:
         raise DataError(f"{call}: {error}; write {needed.removesuffix('()')}.") from None
+    values: list[int | float] = []
     for parameter in parameters:
         value = bound.arguments[parameter.name]
         kinds = (int,) if parameter.annotation is int else (int, float)
         if type(value) not in kinds or not math.isfinite(value):
             kind = "a whole number" if parameter.annotation is int else "a number"
             raise DataError(f"{call}: {parameter.name} must be {kind}, got {value!r}.")
+        values.append(parameter.annotation(value))
+    return tuple(values)
 
 
 def transform_dataset(data: ImageDataset, transforms: Sequence[str], seed: int) -> ImageDataset:

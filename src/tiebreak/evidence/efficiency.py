@@ -57,7 +57,7 @@ def answer_data(stored: StoredStudy, a: Contender, b: Contender) -> DataCurve:
             epochs=here_a.recipe.epochs,
             accuracy_a=accuracy_of(correct[here_a.label]),
             accuracy_b=accuracy_of(correct[here_b.label]),
-            lead=compare_scores(correct[here_b.label] - correct[here_a.label], bound=1, level=level),
+            lead=compare_scores(correct[here_b.label] - correct[here_a.label], bound=1.0, level=level),
         )
         for count, (here_a, here_b) in zip(images, pairs, strict=True)
     )
@@ -76,7 +76,7 @@ def equivalent_images(
 
     The interval holds the numbers of images at which the difference A - B may be 0.
     """
-    differences = [compare_scores(scores - of_b, bound=1, level=level) for scores in of_a]
+    differences = [compare_scores(scores - of_b, bound=1.0, level=level) for scores in of_a]
 
     def meets(value: Callable[[Comparison], float]) -> float | None:
         return first_crossing(images, [value(difference) for difference in differences])

@@ -48,11 +48,11 @@ class Distortion:
 
 
 DISTORTIONS = (
-    Distortion(name="shift", strengths=(1, 2, 4, 8), unit="pixels", is_distance=True),
-    Distortion(name="rotate", strengths=(5, 10, 20, 40), unit="degrees"),
+    Distortion(name="shift", strengths=(1.0, 2.0, 4.0, 8.0), unit="pixels", is_distance=True),
+    Distortion(name="rotate", strengths=(5.0, 10.0, 20.0, 40.0), unit="degrees"),
     Distortion(name="noise", strengths=(0.05, 0.1, 0.2), unit="of the way from black to white"),
-    Distortion(name="blur", strengths=(0.5, 1, 2), unit="pixels"),
-    Distortion(name="occlude", strengths=(4, 8, 16), unit="pixels", is_distance=True),
+    Distortion(name="blur", strengths=(0.5, 1.0, 2.0), unit="pixels"),
+    Distortion(name="occlude", strengths=(4.0, 8.0, 16.0), unit="pixels", is_distance=True),
 )
 
 
@@ -160,8 +160,8 @@ def answer_shift(stored: StoredStudy, a: Contender, b: Contender) -> Breakdown:
                     strength=strength,
                     accuracy_a=accuracy_of(here[a.label]),
                     accuracy_b=accuracy_of(here[b.label]),
-                    lead=compare_scores(lead, bound=1, level=level),
-                    extra_loss=compare_scores(loss, bound=2, level=level) if strength else None,
+                    lead=compare_scores(lead, bound=1.0, level=level),
+                    extra_loss=compare_scores(loss, bound=2.0, level=level) if strength else None,
                 )
             )
     return Breakdown(a=a.label, b=b.label, points=tuple(points))

@@ -138,12 +138,12 @@ def answer_arrangement(stored: StoredStudy, a: Contender, b: Contender) -> Arran
         a=a.label,
         b=b.label,
         accuracy={contender.label: accuracy_of(correct[contender.label]) for contender in contenders[:4]},
-        lead=compare_scores(lead, bound=1, level=level),
-        lead_permuted=compare_scores(lead_permuted, bound=1, level=level),
-        difference=compare_scores(lead - lead_permuted, bound=2, level=level),
+        lead=compare_scores(lead, bound=1.0, level=level),
+        lead_permuted=compare_scores(lead_permuted, bound=1.0, level=level),
+        difference=compare_scores(lead - lead_permuted, bound=2.0, level=level),
         share=share_of_lead(lead, lead_permuted, level),
         self_check=SelfCheck(
-            label=blind.label, change=compare_scores(change, bound=1, level=SELF_CHECK_LEVEL)
+            label=blind.label, change=compare_scores(change, bound=1.0, level=SELF_CHECK_LEVEL)
         ),
     )
 
@@ -154,7 +154,7 @@ def share_of_lead(lead: Scores, lead_permuted: Scores, level: float) -> Share | 
     Fieller's way with the project's own interval: a share s belongs to it if the mean of
     (lead - lead_permuted) - s * lead may be 0 (Fieller 1954, JRSS B 16:175).
     """
-    of_lead = compare_scores(lead, bound=1, level=level)
+    of_lead = compare_scores(lead, bound=1.0, level=level)
     if of_lead.ci_low <= 0 <= of_lead.ci_high:
         return None
 
@@ -196,7 +196,7 @@ def _climb(stored: StoredStudy, rungs: tuple[tuple[Ingredient | None, Contender]
             start=start.label,
             end=end.label,
             ingredient=ingredient,
-            gain=compare_scores(correct[end.label] - correct[start.label], bound=1, level=level),
+            gain=compare_scores(correct[end.label] - correct[start.label], bound=1.0, level=level),
         )
         for (_, start), (ingredient, end) in itertools.pairwise(rungs)
         if ingredient is not None
@@ -207,7 +207,7 @@ def _climb(stored: StoredStudy, rungs: tuple[tuple[Ingredient | None, Contender]
             for label in labels
         ),
         steps=steps,
-        lead=compare_scores(correct[labels[-1]] - correct[labels[0]], bound=1, level=level),
+        lead=compare_scores(correct[labels[-1]] - correct[labels[0]], bound=1.0, level=level),
     )
 
 
@@ -218,7 +218,7 @@ def answer_size(stored: StoredStudy, a: Contender, b: Contender) -> Size:
     level = stored.study.level
 
     def lead_over(label: str) -> Comparison:
-        return compare_scores(correct[b.label] - correct[label], bound=1, level=level)
+        return compare_scores(correct[b.label] - correct[label], bound=1.0, level=level)
 
     return Size(
         a=a.label,

@@ -1,5 +1,6 @@
 """Figures of an explanation. Each function draws on the axes it is given and returns them."""
 
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from tiebreak.evidence.spatial import Arrangement, Ladder
 from tiebreak.report.palette import COLOURS
 from tiebreak.report.plots import save_figure
 
+HIGHEST = 100.0  # accuracy, in percent; an interval that reaches further is cut there
+LABEL_WIDTH = 18  # characters
 COLOUR_A, COLOUR_B, COLOUR_GAIN, COLOUR_LOSS = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[3]
 
 
@@ -32,15 +35,19 @@ def plot_ladder(ladder: Ladder, axes: Axes) -> Axes:
         axes.errorbar(place, top, yerr=_reach(gain), color="black", capsize=4)
         axes.plot([place - 0.7, place + 0.7], [base, base], color="grey", linewidth=0.8, linestyle=":")
         text = f"{100 * gain.difference:+.1f}\n{100 * gain.ci_low:.1f} to {100 * gain.ci_high:.1f}"
-        head = max(base, top, base + 100 * gain.ci_high)
+        head = min(max(base, top, base + 100 * gain.ci_high), HIGHEST)
         axes.annotate(text, (place, head), (0, 4), textcoords="offset points", ha="center", fontsize=8)
     for place, height in ((0, heights[0]), (last, heights[-1])):
         axes.annotate(f"{height:.1f}", (place, height), (0, 4), textcoords="offset points", ha="center")
-    names = [rungs[0].label, *(f"{s.ingredient}\n({s.end})" for s in ladder.steps), rungs[-1].label]
-    axes.set_xticks(range(last + 1), names)
-    axes.set_ylim(0, 1.18 * max(heights))
+    names = [rungs[0].label, *(f"{s.ingredient}\n{s.end}" for s in ladder.steps), rungs[-1].label]
+    axes.set_xticks(range(last + 1), [_narrow(name) for name in names], fontsize=9)
+    tops = [
+        min(base + 100 * max(step.gain.ci_high, 0), HIGHEST)
+        for step, base in zip(ladder.steps, heights, strict=False)
+    ]
+    axes.set_ylim(0, 1.15 * max(*heights, *tops))
     level = f"{100 * ladder.lead.level:g}%"
-    return _finish(axes, f"From {rungs[0].label} to {rungs[-1].label}, step by step ({level} intervals)")
+    return _finish(axes, f"What each ingredient brings ({level} intervals)")
 
 
 def plot_permutation(arrangement: Arrangement, axes: Axes) -> Axes:
@@ -85,7 +92,9 @@ def plot_data_curve(curve: DataCurve, axes: Axes) -> Axes:
     axes.set_xticks(images, [f"{count:,}" for count in images], fontsize=8)
     axes.set_xlabel("Training images (same number of steps)")
     axes.legend(frameon=False)
-    return _finish(axes, "Accuracy by amount of data")
+    _finish(axes, "Accuracy by amount of data")
+    axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST))
+    return axes
 
 
 def plot_distortions(breakdown: Breakdown, rows: Sequence[Axes]) -> Sequence[Axes]:
@@ -105,11 +114,18 @@ def plot_distortions(breakdown: Breakdown, rows: Sequence[Axes]) -> Sequence[Axe
         unit = points[0].unit
         axes.set_xlabel(unit if len(unit) < 12 else "fraction of the range")
         _finish(axes, name)
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, HIGHEST)
     for axes in rows[1:]:
         axes.set_ylabel("")
     rows[0].legend(frameon=False)
     return rows
+
+
+def _narrow(label: str) -> str:
+    """A label cut into short lines at its spaces and before its arguments."""
+    return "\n".join(
+        line for part in label.replace("(", "\n(").split("\n") for line in textwrap.wrap(part, LABEL_WIDTH)
+    )
 
 
 def save_explanation_figures(explanation: Explanation, folder: Path) -> list[Path]:
@@ -121,7 +137,7 @@ def save_explanation_figures(explanation: Explanation, folder: Path) -> list[Pat
         paths += save_figure(figure, folder / "permutation")
     for name, steps in (("ladder", explanation.ladder), ("control", explanation.control)):
         if steps is not None:
-            figure, axes = _figure(2 + 1.6 * len(steps.rungs), 4.2)
+            figure, axes = _figure(2 + 1.7 * len(steps.rungs), 4.2)
             plot_ladder(steps, axes)
             paths += save_figure(figure, folder / name)
     if explanation.data is not None:
