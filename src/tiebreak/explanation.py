@@ -14,7 +14,7 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.answers import Explanation, answer_questions
-from tiebreak.evidence.budget import Pick, parse_budget, pick, seconds_of_seed
+from tiebreak.evidence.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.evidence.questions import DEFAULT_QUESTIONS, Question, needed_contenders, parse_questions
 from tiebreak.evidence.robustness import measure_distortions
 from tiebreak.files import atomic_write

@@ -7,7 +7,7 @@ import pytest
 import scipy.stats
 
 from tiebreak.errors import StudyError
-from tiebreak.evidence.budget import parse_budget, pick
+from tiebreak.evidence.time_budget import parse_budget, pick
 from tiebreak.evidence.comparison import compare_scores
 from tiebreak.evidence.efficiency import equivalent_images, first_crossing
 from tiebreak.evidence.explanation_text import (

@@ -14,7 +14,7 @@ from tiebreak.study.plan import Contender, Plan
 from tiebreak.training.loop import predict, train_steps
 from tiebreak.training.recipe import make_criterion, make_optimizer
 
-SHORTEST = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 PROBE_SECONDS = 1.0  # of training steps, a model
 PROBE_STEPS = 3  # at least; one more before them is not counted
 MOST_SEEDS = 10
@@ -45,7 +45,7 @@ def parse_budget(text: str) -> float:
 
     Raises: StudyError if the text is nothing of the kind.
     """
-    match = SHORTEST.fullmatch(text.strip())
+    match = DURATION.fullmatch(text.strip())
     hours, minutes, seconds = (int(part or 0) for part in match.groups()) if match else (0, 0, 0)
     total = 3600 * hours + 60 * minutes + seconds
     if total <= 0:
