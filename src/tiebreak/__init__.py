@@ -11,6 +11,7 @@ from typing import Any
 _PUBLIC = {
     "compare": "tiebreak.api",
     "check": "tiebreak.api",
+    "explain": "tiebreak.explanation",
     "judge": "tiebreak.api",
     "plan": "tiebreak.api",
     "write_report": "tiebreak.api",

@@ -74,6 +74,36 @@ def run(
     _run(read_study_file(study_file, overrides), as_json)
 
 
+@app.command(epilog="Example: [bold]tiebreak explain mlp cnn --dataset cifar10 --seeds 3 --epochs 5[/bold]")
+@with_study_options
+def explain(
+    a: Annotated[str, typer.Argument(metavar="A", help="The model that is behind, e.g. mlp.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model that leads, e.g. cnn.")],
+    overrides: dict[str, Any],
+    ask: Annotated[
+        str | None,
+        typer.Option(help="Some of arrangement, ladder, control, size, data, shift; commas between."),
+    ] = None,
+    budget: Annotated[
+        str | None, typer.Option(help="A time such as 10m; decides the seeds, and the epochs up to --epochs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask why B leads A: train both on scrambled images, and the models between them."""
+    from tiebreak.explanation import make_request, print_explanation, run_explanation
+    from tiebreak.report.explain_tables import explanation_as_json
+    from tiebreak.study.study_file import interpret
+
+    if budget is not None and "seeds" in overrides:
+        raise TiebreakError("--budget picks the seeds; leave out --seeds, or leave out --budget.")
+    study, execution, out = interpret({"contenders": [a, b], "seeds": 3}, overrides)
+    request = make_request(study, ask, budget, out)
+    explanation = run_explanation(request, execution, console=_console(stderr=as_json))
+    print_explanation(explanation, _console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(explanation_as_json(explanation)))
+
+
 @app.command(epilog="Example: [bold]tiebreak report tiebreak-studies/mlp-vs-cnn-on-cifar10-1a2b3c[/bold]")
 def report(study: Annotated[Path, typer.Argument(help="A study folder.")], as_json: Json = False) -> None:
     """Table, verdict and figures of a study again, from its folder alone."""

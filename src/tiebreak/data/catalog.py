@@ -13,6 +13,7 @@ from tiebreak.data.fashion_small import fashion_small_source
 from tiebreak.data.fetch import Progress, RemoteFile
 from tiebreak.data.folder import folder_source
 from tiebreak.data.idx import FASHION_MNIST, MNIST, IdxSet, fetch_idx, idx_source, is_installed
+from tiebreak.data.shapes import shapes_source
 from tiebreak.errors import DataError, did_you_mean
 
 TEST_FRACTION = 0.2  # of a data set that has no test part of its own
@@ -72,6 +73,10 @@ NAMED = {
         description="1,797 handwritten digits of scikit-learn, 8x8 grey, 10 classes",
         source=lambda options: digits_source(options.test_fraction),
     ),
+    "shapes": Entry(
+        description="12,000 drawn images, 32x32 colour, 10 classes whose cue is known: shapes(cue='colour')",
+        source=lambda options: shapes_source("shapes"),
+    ),
 }
 
 FORMS = {  # names that go on with a path
@@ -129,6 +134,9 @@ def fetch_dataset(name: str, progress: Progress | None = None) -> list[Path]:
 
 
 def _source(spec: str, options: Options) -> Source:
+    if spec.startswith("shapes("):
+        _check_options("shapes", "shapes", options)
+        return shapes_source(spec)
     kind, _, path = spec.partition(":")
     if kind not in FORMS and spec not in NAMED:
         raise DataError(f"Unknown data set {spec!r}. {did_you_mean(spec, [*NAMED, *FORMS.values()])}")

@@ -14,14 +14,18 @@ from tiebreak.calls import Call, parse_call
 from tiebreak.errors import ModelError, did_you_mean
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.linear import LinearClassifier
-from tiebreak.models.mlp import MLPBaseline
+from tiebreak.models.local import LocalNet
+from tiebreak.models.matched import mlp
+from tiebreak.models.scattered import scattered_cnn
 
 ModelFactory = Callable[..., nn.Module]
 
 BUILTIN: dict[str, ModelFactory] = {
-    "mlp": MLPBaseline,
+    "mlp": mlp,
     "cnn": SimpleCNN,
     "linear": LinearClassifier,
+    "local": LocalNet,
+    "cnn-shuffled-taps": scattered_cnn,
 }
 SHAPE_ARGUMENTS = ("image_shape", "num_classes")  # given by the data set
 

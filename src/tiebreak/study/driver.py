@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.transform import check_transforms
 from tiebreak.errors import CheckpointError, StoppedError, StudyError
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
@@ -115,6 +116,7 @@ def check_plan(study: Study, data: ImageDataset, val_size: int, execution: Execu
     choose_device(execution.device)
     data.split(val_size, seed=0, stratify=study.data.stratify)
     for contender in study.contenders:
+        check_transforms(data, contender.transforms)
         with global_stream(0, "check"):
             build_model(contender.model, data.image_shape, data.num_classes)
 
@@ -167,5 +169,7 @@ def make_task(study: Study, contender: Contender, seed: int, val_size: int) -> T
             seed=seed,
             val_size=val_size,
             stratify=study.data.stratify,
+            transforms=contender.transforms,
+            train_fraction=contender.train_fraction,
         ),
     )

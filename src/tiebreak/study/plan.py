@@ -18,8 +18,9 @@ from pydantic import (
     model_validator,
 )
 
-from tiebreak.calls import parse_call
-from tiebreak.errors import ModelError, StudyError, did_you_mean
+from tiebreak.calls import parse_call, split_top_level
+from tiebreak.data.transform import parse_transform
+from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
 from tiebreak.rng import MAX_SEED
 from tiebreak.study.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.training.precision import PrecisionChoice
@@ -52,11 +53,21 @@ class Plan(BaseModel):
 
 
 class Contender(Plan):
-    """A label for a model and the recipe it is trained with."""
+    """A label for a model, the recipe it is trained with, and what is done to its images before."""
 
     label: str = Field(min_length=1, max_length=200)
     model: str = Field(min_length=1)
     recipe: Recipe = Recipe()
+    transforms: tuple[str, ...] = ()  # one after another, e.g. "permute-pixels", "test:blur(1.0)"
+    train_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training split
+
+    @field_validator("transforms")
+    @classmethod
+    def _transforms_can_be_read(cls, transforms: tuple[str, ...]) -> tuple[str, ...]:
+        try:
+            return tuple(str(parse_transform(text)) for text in transforms)
+        except DataError as error:
+            raise ValueError(str(error)) from None
 
     @field_validator("label")
     @classmethod
@@ -193,19 +204,22 @@ def choose_seeds(
 
 
 def parse_contender(text: str, recipe: Recipe) -> Contender:
-    """Read `model`, `model(arguments)` or `label=model(arguments)`.
+    """Read `model`, `model(arguments)` or `label=model(arguments)`, then any `@transform(arguments)`.
 
-    Raises: ModelError if the text cannot be read.
+    Raises: ModelError or DataError if the text cannot be read.
     """
+    text, *ats = split_top_level(text, "@")
+    transforms = tuple(str(parse_transform(at)) for at in ats)
     label, equals, model = text.strip().partition("=")
     if equals and "(" not in label:
         if not LABEL.fullmatch(label.strip()):
             raise ModelError(
                 f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64)."
             )
-        return Contender(label=label.strip(), model=str(parse_call(model, ModelError)), recipe=recipe)
+        call = str(parse_call(model, ModelError))
+        return Contender(label=label.strip(), model=call, recipe=recipe, transforms=transforms)
     call = str(parse_call(text, ModelError))
-    return Contender(label=call, model=call, recipe=recipe)
+    return Contender(label="@".join((call, *transforms)), model=call, recipe=recipe, transforms=transforms)
 
 
 def make_study(**fields: Any) -> Study:

@@ -225,6 +225,41 @@ def check_place(folder: Path) -> None:
         raise StudyError(f"{folder} is not empty and holds no study; choose another --out.")
 
 
+def extend_study(folder: Path, study: Study) -> Study:
+    """Let the study in a folder grow by the contenders and seeds of `study`; gives what it is then.
+
+    What is there stays: contenders and seeds are only added. An empty folder is left alone.
+
+    Raises: StudyError if data or level differ, or a contender of the same label is another one.
+    """
+    if not (folder / "study.json").exists():
+        return study
+    header = read_study(folder).header
+    there = {contender.label: contender for contender in header.study.contenders}
+    merged = there | {contender.label: contender for contender in study.contenders}
+    grown = study.model_copy(
+        update={
+            "contenders": tuple(merged.values()),
+            "seeds": tuple(dict.fromkeys((*header.study.seeds, *study.seeds))),
+        }
+    )
+    same = header.study.model_copy(update={"contenders": tuple(merged[label] for label in there)})
+    if same.identity != header.study.identity or (same.data, same.level) != (
+        grown.data.model_copy(update={"data_dir": same.data.data_dir}),
+        grown.level,
+    ):
+        difference = _first_difference(
+            header.study.model_dump(mode="json"),
+            grown.model_copy(update={"contenders": same.contenders, "seeds": same.seeds}).model_dump(
+                mode="json"
+            ),
+        )
+        raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
+    if grown.identity != header.study.identity:
+        _write_json(folder / "study.json", header.model_copy(update={"study": grown}))
+    return grown
+
+
 def _first_difference(before: object, now: object, path: str = "") -> str:
     """The first place where two JSON values differ, in words; data_dir does not count."""
     if isinstance(before, dict) and isinstance(now, dict):

@@ -32,6 +32,8 @@ class ContenderEntry(Plan):
     model: str
     label: str | None = None
     recipe: dict[str, Any] = Field(default_factory=dict)  # what differs from the study's recipe
+    transforms: tuple[str, ...] = ()  # of its images, after those that stand in `model` behind an @
+    train_fraction: float = 1.0  # of the training split
 
     @model_validator(mode="before")
     @classmethod
@@ -113,4 +115,13 @@ def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study
 def _contender(entry: ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
     recipe = make_recipe(base, entry.recipe | overrides)
     contender = parse_contender(entry.model, recipe)
-    return contender.model_copy(update={"label": entry.label}) if entry.label else contender
+    try:
+        return Contender(
+            label=entry.label or "@".join((contender.label, *entry.transforms)),
+            model=contender.model,
+            recipe=recipe,
+            transforms=contender.transforms + entry.transforms,
+            train_fraction=entry.train_fraction,
+        )
+    except ValidationError as error:
+        raise StudyError(explain(error, Contender, TABLES)) from None

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
+from tiebreak.data.subset import take_fraction
+from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import DivergedError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import Cost, model_cost
@@ -51,6 +53,8 @@ class RunSpec(BaseModel):
     seed: int
     val_size: int  # images of the training part kept for validation
     stratify: bool = True
+    transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
+    train_fraction: float = 1.0  # of the training split
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +127,7 @@ class Bench:
     placement: Placement
     train_batches: Batches
     val: Part
+    test: Part
     criterion: nn.Module
     cost: Cost
     state: RunState
@@ -158,7 +163,7 @@ def train_run(
                 yield restore_state(state, device, bench.run, checkpoint)
             yield from _train(bench, data, checkpoint_seconds, stop)
             if state.here.epoch > spec.recipe.epochs:
-                yield _result(bench, data.test)
+                yield _result(bench)
 
 
 def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
@@ -169,7 +174,9 @@ def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
 def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision: PrecisionChoice) -> Bench:
     started = time.perf_counter()
     recipe, seed = spec.recipe, spec.seed
+    data = transform_dataset(data, spec.transforms, seed)
     train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
+    train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
     streams = {purpose: stream(seed, purpose) for purpose in ("order", "augment")}
     train_batches = train.batches(
         recipe.batch_size,
@@ -200,6 +207,7 @@ def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision:
         placement=placement,
         train_batches=prepare_batches(train_batches, placement),
         val=val,
+        test=data.test,
         criterion=make_criterion(recipe),
         cost=cost,
         state=state,
@@ -322,9 +330,9 @@ def _place(step: StepResult) -> str:
     return f"epoch {step.epoch}, batch {step.batch}"
 
 
-def _result(bench: Bench, test: Part) -> RunResult:
+def _result(bench: Bench) -> RunResult:
     state = bench.state
-    predictions = _predict_parts(state.model, bench.val, test, bench.placement)
+    predictions = _predict_parts(state.model, bench.val, bench.test, bench.placement)
     train_seconds = sum(epoch.train_seconds for epoch in state.epochs)
     timing = Timing(
         train_seconds=train_seconds,

@@ -1,0 +1,249 @@
+"""The statistics behind an explanation, held against simulated truths and against formulas worked by hand."""
+
+import re
+
+import numpy as np
+import pytest
+import scipy.stats
+
+from tiebreak.errors import StudyError
+from tiebreak.evidence.comparison import compare_scores
+from tiebreak.evidence.efficiency import equivalent_images, first_crossing
+from tiebreak.evidence.explanation_text import (
+    arrangement_sentences,
+    ladder_sentences,
+    lead_text,
+    self_check_sentence,
+)
+from tiebreak.evidence.quality import spread
+from tiebreak.evidence.questions import (
+    Ingredient,
+    Question,
+    at_fraction,
+    blind_model,
+    control_ladder,
+    ladder,
+    needed_contenders,
+    parse_questions,
+)
+from tiebreak.evidence.robustness import distortion_texts
+from tiebreak.evidence.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
+from tiebreak.evidence.time_budget import parse_budget, pick
+from tiebreak.models.cost import Cost
+from tiebreak.study.plan import Contender, parse_contender
+from tiebreak.training.recipe import Recipe
+
+MLP, CNN = (parse_contender(text, Recipe()) for text in ("mlp", "cnn"))
+COST = Cost(params=1, flops=1, bytes=4)
+
+
+def correct(accuracy: float, seed: int, seeds: int = 4, examples: int = 2_000) -> np.ndarray:
+    """Independent test images, each right with one probability."""
+    return (np.random.default_rng(seed).random((seeds, examples)) < accuracy).astype(np.float64)
+
+
+def arrangement(lead: np.ndarray, lead_permuted: np.ndarray, change: np.ndarray | None = None) -> Arrangement:
+    unchanged = np.zeros_like(lead) if change is None else change
+    return Arrangement(
+        a="mlp",
+        b="cnn",
+        accuracy={},
+        lead=compare_scores(lead, bound=1.0),
+        lead_permuted=compare_scores(lead_permuted, bound=1.0),
+        difference=compare_scores(lead - lead_permuted, bound=2.0),
+        share=share_of_lead(lead, lead_permuted, 0.95),
+        self_check=SelfCheck(label="mlp", change=compare_scores(unchanged, bound=1.0, level=0.99)),
+    )
+
+
+def test_the_share_of_the_lead_is_a_ratio_with_fiellers_interval() -> None:
+    lead = correct(0.7, 1) - correct(0.5, 2)
+    permuted = correct(0.52, 3) - correct(0.5, 4)
+    share = share_of_lead(lead, permuted, 0.95)
+    assert share is not None and share.ci_low is not None and share.ci_high is not None
+    assert share.value == pytest.approx(1 - permuted.mean() / lead.mean())
+    assert share.ci_low < share.value < share.ci_high
+    for end in (share.ci_low, share.ci_high):
+        contrast = compare_scores((1 - end) * lead - permuted, bound=1 + abs(1 - end))
+        assert min(abs(contrast.ci_low), abs(contrast.ci_high)) < 1e-4
+
+
+def test_the_shares_interval_is_near_fiellers_formula_where_only_images_vary() -> None:
+    """With many images and identical seeds, the textbook formula for a ratio of two means."""
+    lead = np.repeat(
+        correct(0.7, 1, seeds=1, examples=20_000) - correct(0.5, 2, seeds=1, examples=20_000), 3, 0
+    )
+    permuted = np.repeat(
+        correct(0.6, 3, seeds=1, examples=20_000) - correct(0.5, 4, seeds=1, examples=20_000), 3, 0
+    )
+    share = share_of_lead(lead, permuted, 0.95)
+    top, below = (lead - permuted)[0], lead[0]
+    z, m = scipy.stats.norm.ppf(0.975), len(below)
+    cov = np.cov(top, below) / m
+    g = z**2 * cov[1, 1] / below.mean() ** 2
+    ratio = top.mean() / below.mean()
+    centre = ratio - g * cov[0, 1] / cov[1, 1]
+    inner = (
+        cov[0, 0]
+        - 2 * ratio * cov[0, 1]
+        + ratio**2 * cov[1, 1]
+        - g * (cov[0, 0] - cov[0, 1] ** 2 / cov[1, 1])
+    )
+    reach = z / abs(below.mean()) * np.sqrt(inner)
+    assert share is not None
+    assert share.ci_low == pytest.approx((centre - reach) / (1 - g), abs=2e-3)
+    assert share.ci_high == pytest.approx((centre + reach) / (1 - g), abs=2e-3)
+
+
+def test_the_share_of_a_negative_lead_has_its_ends_in_order() -> None:
+    lead, permuted = correct(0.5, 1) - correct(0.7, 2), correct(0.5, 3) - correct(0.52, 4)
+    share = share_of_lead(lead, permuted, 0.95)
+    assert share is not None and share.ci_low is not None and share.ci_high is not None
+    assert share.ci_low < share.value < share.ci_high
+
+
+def test_no_share_is_given_of_a_lead_that_may_be_nothing() -> None:
+    answer = arrangement(correct(0.5, 1) - correct(0.5, 2), correct(0.5, 3) - correct(0.5, 4))
+    assert answer.share is None
+    text = " ".join(arrangement_sentences(answer))
+    assert "it is inconclusive whether cnn leads mlp" in text
+    assert "Inconclusive: permuting the pixels changes the lead by" in text
+    assert "no advantage from the arrangement is claimed" in text
+
+
+def test_a_lead_that_vanishes_is_said_to_come_from_the_arrangement() -> None:
+    answer = arrangement(correct(0.7, 1) - correct(0.5, 2), correct(0.5, 3) - correct(0.5, 4))
+    text = " ".join(arrangement_sentences(answer))
+    assert re.search(r"cnn leads mlp by \d+\.\d points \(95% CI \d+\.\d to \d+\.\d\)", text)
+    assert re.search(r"The arrangement of the pixels is worth .* of it \(95% CI \d+% to \d+%\)", text)
+    assert "Self-check passed: mlp" in text and "nconclusive: permuting" not in text
+
+
+def test_a_flat_model_that_moves_fails_the_self_check() -> None:
+    change = correct(0.6, 1) - correct(0.5, 2)
+    check = SelfCheck(label="mlp", change=compare_scores(change, bound=1.0, level=0.99))
+    assert not check.passed
+    assert self_check_sentence(check).startswith("SELF-CHECK FAILED: mlp")
+    assert "do not rely on this answer" in self_check_sentence(check)
+
+
+def test_one_seed_is_said_to_speak_of_its_checkpoints_only() -> None:
+    answer = arrangement(correct(0.7, 1, seeds=1) - correct(0.5, 2, seeds=1), np.zeros((1, 2_000)))
+    assert (
+        "With one seed, these intervals speak of these checkpoints only" in arrangement_sentences(answer)[-1]
+    )
+
+
+def test_a_step_that_may_bring_nothing_is_called_inconclusive() -> None:
+    gains = [correct(0.7, 1) - correct(0.5, 2), correct(0.5, 3) - correct(0.5, 4)]
+    steps = tuple(
+        Step(start=start, end=end, ingredient=ingredient, gain=compare_scores(gain, bound=1.0))
+        for (start, end, ingredient), gain in zip(
+            [("mlp", "local", Ingredient.LOCALITY), ("local", "cnn", Ingredient.SHARING)], gains, strict=True
+        )
+    )
+    rungs = tuple(
+        Rung(label=label, accuracy=spread([0.5, 0.6]), cost=COST) for label in ("mlp", "local", "cnn")
+    )
+    sentence = ladder_sentences(Ladder(rungs=rungs, steps=steps, lead=compare_scores(gains[0], bound=1.0)))[0]
+    locality, sharing = sentence.split(";")[:2]
+    assert "inconclusive" not in locality and "locality (mlp -> local) +" in locality
+    assert "inconclusive" in sharing
+
+
+def test_a_model_that_is_behind_is_said_to_be_behind() -> None:
+    lead = compare_scores(correct(0.5, 1) - correct(0.7, 2), bound=1.0)
+    assert re.fullmatch(
+        r"cnn is behind mlp by \d+\.\d points \(95% CI \d+\.\d to \d+\.\d\)", lead_text(lead, "mlp", "cnn")
+    )
+
+
+def test_questions_share_what_they_need() -> None:
+    labels = [
+        contender.label for contender in needed_contenders(parse_questions("ladder,arrangement"), MLP, CNN)
+    ]
+    assert labels == ["mlp", "cnn", "mlp@permute-pixels", "cnn@permute-pixels", "local"]
+    every = needed_contenders(Question, MLP, CNN)
+    assert len({contender.label for contender in every}) == len(every) == 5 + 1 + 2 + 10
+
+
+def test_a_ladder_uses_the_arguments_of_the_cnn_and_ends_at_any_other_model() -> None:
+    wide = parse_contender("wide=cnn(width=64)@grayscale", Recipe())
+    assert [rung.label for _, rung in ladder(MLP, wide)] == ["mlp", "local(width=64)@grayscale", "wide"]
+    other = Contender(label="net", model="nets.py:net")
+    assert [ingredient for ingredient, _ in ladder(MLP, other)][1:] == [
+        Ingredient.LOCALITY,
+        Ingredient.SHARING,
+        Ingredient.REST,
+    ]
+    assert [rung.model for _, rung in control_ladder(MLP, wide)][1] == "cnn-shuffled-taps(width=64)"
+
+
+def test_the_self_check_needs_a_model_without_an_eye_for_order() -> None:
+    local = parse_contender("local", Recipe())
+    assert blind_model(MLP, CNN) == MLP and blind_model(CNN, MLP) == MLP
+    assert blind_model(local, CNN).label == "mlp"
+    labels = [contender.label for contender in needed_contenders([Question.ARRANGEMENT], local, CNN)]
+    assert "mlp@permute-pixels" in labels
+
+
+def test_fewer_images_are_shown_more_often_so_that_steps_stay() -> None:
+    few = at_fraction(CNN, 1 / 8)
+    assert (few.train_fraction, few.recipe.epochs, few.label) == (1 / 8, 8 * CNN.recipe.epochs, "cnn on 1/8")
+    assert at_fraction(CNN, 1.0) is CNN
+
+
+@pytest.mark.parametrize("text", ["arrangment", "", "ladder,taps"])
+def test_an_unknown_question_is_refused(text: str) -> None:
+    with pytest.raises(StudyError, match="--ask: unknown question"):
+        parse_questions(text)
+
+
+def test_crossings_lie_on_the_line_in_the_logarithm() -> None:
+    assert first_crossing([100, 400], [-0.1, 0.1]) == pytest.approx(200)
+    assert first_crossing([100, 400, 1600], [-0.3, -0.1, 0.1]) == pytest.approx(800)
+    assert first_crossing([100, 400], [0.1, 0.2]) is None
+    assert first_crossing([100, 400], [-0.2, -0.1]) is None
+
+
+def test_equivalent_images_are_found_with_an_interval() -> None:
+    of_a = [correct(accuracy, seed) for seed, accuracy in enumerate((0.4, 0.5, 0.6, 0.7))]
+    found = equivalent_images(100, correct(0.55, 9), [100, 200, 400, 800], of_a, 0.95)
+    assert found.images_a is not None and found.ci_low is not None and found.ci_high is not None
+    assert 200 < found.ci_low < found.images_a < found.ci_high < 400
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("10m", 600), ("1h30m", 5400)])
+def test_a_budget_is_read(text: str, seconds: float) -> None:
+    assert parse_budget(text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "10", "0m", "ten minutes", "5m3"])
+def test_a_budget_that_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(StudyError, match="--budget must be a time such as 90s, 10m or 1h30m"):
+        parse_budget(text)
+
+
+@pytest.mark.parametrize(
+    ("budget", "seeds", "epochs"),
+    [
+        (100_000.0, 10, 5),  # everything fits: no more than ten seeds
+        (700.0, 6, 5),  # 105 s a seed, 630 s to use
+        (200.0, 3, 2),  # three seeds, but not all epochs
+        (100.0, 3, 1),
+        (50.0, 1, 2),  # 45 s: not even one epoch of three seeds
+        (1.0, 1, 1),
+    ],
+)
+def test_a_budget_buys_seeds_first_and_epochs_last(budget: float, seeds: int, epochs: int) -> None:
+    chosen = pick(budget, an_epoch=20.0, once=5.0, epochs=5)
+    assert (chosen.seeds, chosen.epochs) == (seeds, epochs)
+    assert chosen.expected_seconds == seeds * (epochs * 20 + 5)
+    assert ("which is over it" in str(chosen)) == (budget == 1)
+
+
+def test_distances_are_scaled_to_the_image() -> None:
+    assert [text for text in distortion_texts(32) if text.startswith("shift")] == [
+        f"shift({n})" for n in (1, 2, 4, 8)
+    ]
+    assert [text for text in distortion_texts(8) if text.startswith("shift")] == ["shift(1)", "shift(2)"]
