@@ -10,6 +10,7 @@ from tiebreak.rng import global_stream
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.executor import RunFailure, RunFinished, RunId, Task, execute
 from tiebreak.study.plan import Contender, Execution, Study
+from tiebreak.study.settle import settle_precision
 from tiebreak.study.store import (
     RunRecord,
     StoredStudy,
@@ -39,6 +40,7 @@ def run_study(study: Study, data: ImageDataset, folder: Path, execution: Executi
     val_size = study.data.val_size or max(1, len(data.train) // 10)
     check_plan(study, data, val_size, execution)
     stored = begin_study(folder, study, data_facts(data, val_size), describe_environment())
+    execution = settle_precision(execution, stored)
     contenders = {contender.label: contender for contender in study.contenders}
     for run, news in execute(pending_tasks(stored, val_size), data, execution):
         contender = contenders[run.label]
