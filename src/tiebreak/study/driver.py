@@ -14,6 +14,7 @@ from tiebreak.study.environment import Environment, describe_environment
 from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, execute
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
+from tiebreak.study.settle import settle_precision
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import (
     RunRecord,
@@ -69,6 +70,7 @@ def run_study(
         environment = describe_environment()
         stored = begin_study(folder, study, data_facts(data, val_size), environment)
         _tell_changes(stored.header.environment, environment)
+        execution = settle_precision(execution, stored)
         if execution.retry_failed:
             stored = forget_failed(stored)
         pending = pending_tasks(stored, val_size, data)
