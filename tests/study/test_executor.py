@@ -19,6 +19,7 @@ from tiebreak.data.digits import digits_source
 from tiebreak.errors import DataError, StudyError, TiebreakError
 from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, execute
 from tiebreak.study.plan import Execution
+from tiebreak.study.shared_data import open_shared, share_data
 from tiebreak.study.study_file import interpret
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe
@@ -237,9 +238,16 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     assert interpret({"contenders": ["mlp"]}, {"execution": {"workers": "3"}})[1].workers == 3
 
 
-def test_shared_arrays_are_the_data_set(digits: ImageDataset) -> None:
-    from tiebreak.study.shared_data import open_shared, share_data
+def test_ray_that_is_not_installed_is_told(digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    monkeypatch.delitem(sys.modules, "tiebreak.study.ray_executor", raising=False)
+    with pytest.raises(
+        TiebreakError, match=re.escape('needs Ray, which is an extra: pip install "tiebreak[ray]".')
+    ):
+        outcomes([task("linear")], digits, Execution(executor="ray"))
 
+
+def test_shared_arrays_are_the_data_set(digits: ImageDataset) -> None:
     with share_data(digits) as shared:
         again = open_shared(shared)
         assert again.fingerprint == digits.fingerprint
