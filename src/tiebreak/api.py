@@ -14,11 +14,14 @@ from tiebreak.evidence.quality import ContenderSummary, summarise_contenders
 from tiebreak.evidence.simultaneous import Ranking
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
+from tiebreak.report.html import PAGE_FILE, write_page
 from tiebreak.report.plots import save_figures
+from tiebreak.report.sheet import keep_sheet
 from tiebreak.report.tables import Table, contender_as_json, judgement_as_json, short, summary_table
 from tiebreak.report.terminal import print_table, show_progress
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.driver import run_study
+from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     DEFAULT_DATASET,
     DEFAULT_SEEDS,
@@ -49,6 +52,11 @@ class Results:
     @property
     def folder(self) -> Path:
         return self.stored.folder
+
+    @property
+    def page(self) -> Path:
+        """The interactive page, once it has been written."""
+        return self.folder / PAGE_FILE
 
     @property
     def histories(self) -> dict[str, list[History]]:
@@ -113,7 +121,7 @@ def run(
     data: ImageDataset | None = None,
     console: Console | None = None,
 ) -> Results:
-    """Train what is missing of a study, write its figures, and judge it. `data`: loaded by name if not given.
+    """Train what is missing of a study, judge it, and write its figures and its page. `data`: loaded by name if not given.
 
     Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong.
     """
@@ -126,7 +134,10 @@ def run(
     for _ in show_progress(events, study, _runs_done(folder, study), console):
         pass
     results = judge(folder)
+    keep_inside(results.stored, data)
+    keep_sheet(results.stored, data)
     draw_figures(results)
+    write_page(results.stored, results.contenders, results.judgements)
     return results
 
 
@@ -156,12 +167,13 @@ def draw_figures(results: Results) -> list[Path]:
 
 
 def write_report(folder: Path | str) -> Results:
-    """Judge a study again and draw its figures, from its folder alone.
+    """Judge a study again, draw its figures and write its page (report.html), from its folder alone.
 
     Raises: StudyError as `judge`.
     """
     results = judge(folder)
     draw_figures(results)
+    write_page(results.stored, results.contenders, results.judgements)
     return results
 
 
@@ -216,6 +228,8 @@ def print_results(results: Results, console: Console) -> None:
             )
     for judgement in results.judgements:
         console.print(judgement.sentence, style="bold", markup=False, highlight=False)
+    if results.page.is_file():
+        console.print(f"Look at it: {results.page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def as_json(results: Results) -> dict[str, Any]:
