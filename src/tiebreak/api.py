@@ -121,7 +121,9 @@ def run(
     data: ImageDataset | None = None,
     console: Console | None = None,
 ) -> Results:
-    """Train what is missing of a study, judge it, and write its figures and its page. `data`: loaded by name if not given.
+    """Train what is missing of a study, judge it, and write its figures and its page.
+
+    `data`: loaded by name if not given.
 
     Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong.
     """

@@ -30,7 +30,7 @@ def find_overfitting(runs: Sequence[History]) -> Overfitting | None:
     if not runs:
         raise EvidenceError("learning curves need at least 1 finished run, got 0.")
     curves = {
-        name: np.array([run[name] for run in runs])  # type: ignore[literal-required]
+        name: np.array([run[name] for run in runs])
         for name in ("train_loss", "train_acc", "val_loss", "val_acc")
     }
     val_loss, train_loss = curves["val_loss"], curves["train_loss"]

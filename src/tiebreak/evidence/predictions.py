@@ -14,7 +14,7 @@ from tiebreak.study.store import StoredStudy
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Predicted:
-    """What a contender's finished runs said; validation images differ from seed to seed, test images do not."""
+    """What a contender's finished runs said. The validation images are others for each seed."""
 
     label: str
     seeds: tuple[int, ...]

@@ -43,8 +43,8 @@ def describe_layers(model: nn.Module, image_shape: tuple[int, int, int]) -> Chai
     Each layer must receive just what the one before it gave, and the last one's output must be the
     model's: anything else (a skip, a function between layers) is no chain, and is said in `left_out`.
     A model that computes a chain by other means may have a method `chain()` that gives it; the kind
-    "local" (untied 3x3 filters with a border of zeros) has weight (H*W, 9*C, O), whose taps vary slower than the
-    channels, and bias (H*W, 1, O).
+    "local" (untied 3x3 filters with a border of zeros) has weight (H*W, 9*C, O), whose taps vary slower
+    than the channels, and bias (H*W, 1, O).
     """
     if callable(own := getattr(model, "chain", None)):
         return Chain.model_validate(own())

@@ -1,4 +1,4 @@
-"""report.html: one file that holds everything, asks the network for nothing, and can be sent to a colleague."""
+"""report.html: one file that holds everything, asks the network for nothing, and can be sent to others."""
 
 import base64
 import hashlib
@@ -100,7 +100,7 @@ def write_page(
 def content_security_policy(scripts: Sequence[str]) -> str:
     """A policy under which nothing but these very scripts runs, and nothing is fetched from anywhere.
 
-    Styles may be inline because Plotly sets them so; with no address allowed, a style can fetch nothing either.
+    Styles may be inline because Plotly sets them so; as no address is allowed, a style can fetch nothing.
     """
     hashes = " ".join(f"'sha256-{_sha256(script)}'" for script in scripts)
     return (
@@ -171,7 +171,13 @@ def _recipes(stored: StoredStudy) -> list[tuple[str, str]]:
     by_text: dict[str, list[str]] = {}
     for contender in stored.study.contenders:
         settings = contender.recipe.model_dump(exclude_none=True)
-        text = ", ".join(f"{key} {value}" for key, value in settings.items() if value is not False)
+        if settings.get("optimizer") != "sgd":
+            settings.pop("momentum", None)
+        text = ", ".join(
+            key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}"
+            for key, value in settings.items()
+            if value not in (False, 0)
+        )
         by_text.setdefault(text, []).append(contender.label)
     if len(by_text) == 1:
         return [("all", next(iter(by_text)))]

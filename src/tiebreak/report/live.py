@@ -123,7 +123,7 @@ def _load(path: Path) -> Weights:
 
 
 def fold_batchnorm(layers: tuple[Layer, ...], weights: Weights) -> list[tuple[Layer, Weights]]:
-    """Each layer with its own arrays, "weight" and "bias"; a batch norm is multiplied into the layer before it."""
+    """Each layer with its arrays "weight" and "bias"; a batch norm is multiplied into the layer before it."""
     folded: list[tuple[Layer, Weights]] = []
     for layer in layers:
         if layer.kind == "batchnorm":
@@ -165,7 +165,7 @@ def compress(content: bytes) -> str:
 def first_layer_images(
     weights: Weights, chain: Chain, image_shape: tuple[int, int, int], limit: int = 64
 ) -> UInt8[np.ndarray, "N C H W"] | None:
-    """What the first layer with weights looks for, as images: each scaled to its own largest value, 0 is grey.
+    """What the first layer with weights looks for, as images: 0 is grey, each is scaled by itself.
 
     A convolution's filters in colour, or one by one if its channels are not 3; a linear layer's templates,
     those with the largest norm first. None where there is nothing that has the form of an image.

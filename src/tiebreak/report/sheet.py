@@ -55,7 +55,7 @@ class Sheet(BaseModel):
 def keep_sheet(stored: StoredStudy, data: ImageDataset) -> Sheet:
     """Choose the images of a study's report and write them into its folder.
 
-    A third is a random sample; the rest are those that its lists of mistakes and its confusion matrices ask for.
+    A third is a random sample; the rest is what its lists of mistakes and its confusion matrices ask for.
 
     Raises: OSError if the folder cannot be written.
     """

@@ -36,5 +36,5 @@ def _value(value: Any) -> str:
         return f"{{{', '.join(_line(key, item) for key, item in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_value, value))}]"
-    # TOML's strings, numbers and booleans are written as JSON's; it knows no escape for half a character pair.
+    # TOML writes strings, numbers and booleans as JSON does, but knows no escapes for halves of characters.
     return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")

@@ -1,4 +1,4 @@
-"""What a report shows of the models' insides, kept in the study folder so that it needs neither models nor data.
+"""What a report shows of the models' insides, kept in the study folder: it needs neither models nor data.
 
 STUDY/layers.json    by contender: the chain of its layers as plain data
 STUDY/anatomy.json   by contender: the first training step of its first finished seed

@@ -36,7 +36,7 @@ function baseLayout(more) {
     paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)",
     margin: { l: 48, r: 12, t: 12, b: 40 }, height: 320, dragmode: false, hovermode: "closest",
     hoverlabel: { font: { size: 13 } }, showlegend: false,
-    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom" }, ...more,
+    legend: { orientation: "h", x: 0, y: 1.02, yanchor: "bottom", traceorder: "normal" }, ...more,
   };
 }
 
@@ -72,7 +72,7 @@ const CHARTS = {
     const costs = DATA.contenders.map(cost);
     const traces = DATA.contenders.map((c) => ({
       type: "scatter", mode: "markers+text", x: [cost(c)], y: [100 * c.accuracy.mean], name: plain(c.label),
-      text: [plain(shortened(c.label))], textposition: "top center", cliponaxis: false,
+      text: [plain(shortened(c.label))], textposition: "top right", cliponaxis: false,
       marker: { color: c.colour, size: 14 },
       error_y: { type: "data", array: [100 * (c.accuracy.sd || 0)], color: c.colour },
       error_x: { type: "data", array: [by === "seconds" ? c.costs.seconds.sd || 0 : 0], color: c.colour },
@@ -151,9 +151,18 @@ const CHARTS = {
     return [[bars, whiskers], { xaxis: axis("", { tickvals: range(names.length), ticktext: names }), yaxis: axis("points") }];
   },
   "arrangement-chart"() {
-    const found = DATA.explanation.arrangement, values = [100 * found.lead, 100 * found.lead_permuted];
-    const bars = { type: "bar", x: [0, 1], y: values, text: values.map((v) => v.toFixed(1)), marker: { color: ["#0072B2", "#E69F00"] }, hoverinfo: "skip" };
-    return [[bars], { xaxis: axis("", { tickvals: [0, 1], ticktext: ["images as they are", "pixels permuted"] }), yaxis: axis("lead in points", { zeroline: true }) }];
+    const found = DATA.explanation.arrangement, values = [found.lead, found.lead_permuted];
+    const ends = [found.lead_interval, found.lead_permuted_interval];
+    const reach = (end) => ends.map((interval, i) => (interval ? 100 * Math.abs(interval[end] - values[i]) : 0));
+    const bars = {
+      type: "bar", x: [0, 1], y: values.map((value) => 100 * value), text: values.map((value) => percent(value)),
+      width: 0.5, marker: { color: ["#0072B2", "#E69F00"] }, hoverinfo: "skip", textposition: "inside",
+      error_y: { type: "data", symmetric: false, color: cssColour("--ink"), array: reach("ci_high"), arrayminus: reach("ci_low") },
+    };
+    return [[bars], {
+      xaxis: axis("", { tickvals: [0, 1], ticktext: ["images as they are", "pixels permuted"] }),
+      yaxis: axis("lead in points", { zeroline: true }),
+    }];
   },
 };
 
@@ -178,6 +187,7 @@ function shortened(text, most = 24) {
 function classAxis(entries) {
   return {
     height: 110 + 26 * entries.length,
+    margin: { l: 48, r: 12, t: 36, b: 40 },
     yaxis: axis("", {
       tickvals: range(entries.length), range: [entries.length - 0.4, -0.6], zeroline: false,
       ticktext: entries.map((e) => plain(shortened(DATA.classes[e.label], NARROW() ? 12 : 24))),

@@ -82,10 +82,11 @@ function showPair() {
 
 function showClasses() {
   const { entries, a, b } = chosenClasses(), name = (e) => DATA.classes[e.label];
+  const both = (e) => `${name(e)} (${percent(e.a)}% against ${percent(e.b)}%)`;
   const sure = entries.filter((e) => e.low !== null && (e.low > 0 || e.high < 0)).length;
   element("classes-text").textContent = b
-    ? `${a.label} leads most on ${name(entries[0])} (${percent(entries[0].a)}% against ${percent(entries[0].b)}%), ` +
-      `least on ${name(entries.at(-1))} (${percent(entries.at(-1).a)}% against ${percent(entries.at(-1).b)}%). ` +
+    ? `${a.label} ${entries[0].a > entries[0].b ? "leads most" : "trails least"} on ${both(entries[0])}, ` +
+      `${entries.at(-1).a < entries.at(-1).b ? "trails most" : "leads least"} on ${both(entries.at(-1))}. ` +
       `In ${sure} of ${entries.length} classes the interval leaves out 0.`
     : "";
   const columns = ["class", "images", a.label, ...(b ? [b.label, "difference", "from", "to"] : [])];
@@ -107,10 +108,10 @@ function showConfusion() {
 
 function confusionTable(place) {
   const contender = DATA.contenders[place], small = DATA.classes.length > 20;
-  const head = make("tr", {}, make("td"), ...DATA.classes.map((name) => make("th", { scope: "col" }, make("span", {}, name))));
+  const head = make("tr", {}, make("td"), ...DATA.classes.map((name) => make("th", { scope: "col", title: name }, make("span", {}, name))));
   const rows = contender.confusion.map((counts, truth) => {
     const total = counts.reduce((a, b) => a + b, 0) || 1;
-    return make("tr", {}, make("th", { scope: "row" }, DATA.classes[truth]),
+    return make("tr", {}, make("th", { scope: "row", title: DATA.classes[truth] }, DATA.classes[truth]),
       ...counts.map((count, said) => confusionCell(place, truth, said, count, count / total, small)));
   });
   const table = make("table", { className: `confusion${small ? " small" : ""}` },
@@ -183,8 +184,8 @@ function showCell(place, truth, said, button) {
   const what = truth === said ? `${DATA.classes[truth]}, recognised` : `${DATA.classes[truth]}, taken for ${DATA.classes[said]}`;
   element("cell-images").replaceChildren(
     make("h3", {}, nameOf(contender), `: ${what}`),
-    make("p", {}, `${count.toFixed(count < 10 ? 1 : 0)} test images a seed; ${found.length ? `${found.length} of them are` : "none of them is"} in this page.`),
-    gallery(found.map(({ image, position, seeds }) => imageCard(position, `test image ${image.index}; so in ${seeds} of ${contender.seeds.length} seeds`))));
+    make("p", {}, `${count.toFixed(count < 10 ? 1 : 0)} test images a seed; ${found.length ? `the page shows ${found.length} of them` : "the page holds none of them"}.`),
+    gallery(found.map(({ image, position, seeds }) => imageCard(position, `test image ${image.index}; taken so in ${seeds} of ${contender.seeds.length} seeds`))));
   document.querySelectorAll(".confusion .chosen").forEach((other) => other.classList.remove("chosen"));
   button.classList.add("chosen");
 }
@@ -212,7 +213,7 @@ function imageCard(position, remark) {
   const image = DATA.sheet.images[position];
   const places = [chosen.a, chosen.b].filter((place) => place !== null);
   const said = places.map((place) => {
-    const top = image.top[place].map(([label, probability]) => `${DATA.classes[label]} ${percent(probability, 0)}%`);
+    const top = image.top[place].filter(([, probability]) => probability >= 0.005).map(([label, probability]) => `${DATA.classes[label]} ${percent(probability, 0)}%`);
     const right = image.top[place][0][0] === image.label;
     return make("li", { className: right ? "right" : "wrong" }, nameOf(DATA.contenders[place]), ` ${top.join(", ")}`);
   });
