@@ -30,7 +30,8 @@ import torch
 
 def normed(image_shape, num_classes):
     return nn.Sequential(
-        nn.Conv2d(3, 6, 5, stride=2, padding=1, bias=False), nn.BatchNorm2d(6), nn.ReLU(), nn.AvgPool2d(3, stride=2),
+        nn.Conv2d(3, 6, 5, stride=2, padding=1, bias=False), nn.BatchNorm2d(6),
+        nn.ReLU(), nn.AvgPool2d(3, stride=2),
         nn.Flatten(), nn.Linear(54, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Linear(20, num_classes),
     )
 

@@ -32,9 +32,9 @@ def test_hostile_names_are_text(look: Any) -> None:
     assert look.page.locator(".confusion").first.get_by_title(attack, exact=True).first.inner_text() == attack
     assert look.page.locator("h1").inner_text().endswith('<b>cnn</b> & "co"?')
     assert look.page.get_by_text("A note with <i>markup</i>.").is_visible()
-    axis = look.page.locator("#class-acc-chart .ytick text").all_inner_texts()
+    axis = look.page.locator("#class-acc-chart .ytick text").all_text_contents()
     assert "</script><img src=x one…" in axis
-    assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_inner_texts()
+    assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_text_contents()
 
 
 def test_a_confusion_cell_shows_its_images(look: Any, study: Results) -> None:
@@ -109,7 +109,7 @@ def test_switches_redraw_charts(look: Any) -> None:
     look.page.check("#single-seeds")
     assert look.page.evaluate(traces) == before + 8  # two contenders, two seeds, train and val
     look.page.select_option("#cost-axis", "params")
-    assert "parameters" in look.page.locator("#cost-chart").inner_text()
+    assert "parameters" in look.page.locator("#cost-chart").text_content()
     first = look.page.evaluate("document.getElementById('reliability-chart').data[1].x")
     look.page.check("#scaled")
     assert look.page.evaluate("document.getElementById('reliability-chart').data[1].x") != first

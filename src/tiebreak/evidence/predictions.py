@@ -4,6 +4,7 @@ Shape letters: S seeds, M test images, V validation images, K classes.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
@@ -23,12 +24,12 @@ class Predicted:
     val_truth: Int64[np.ndarray, "S V"]
     val_probs: Float32[np.ndarray, "S V K"]
 
-    @property
+    @cached_property
     def classes(self) -> Int64[np.ndarray, "S M"]:
         """The predicted class of each test image."""
         return self.probs.argmax(axis=2)
 
-    @property
+    @cached_property
     def correct(self) -> Bool[np.ndarray, "S M"]:
         return self.classes == self.truth
 

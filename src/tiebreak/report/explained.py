@@ -1,4 +1,4 @@
-"""The explanation of a study, as far as its folder holds one (explain.json), and what the page draws of it."""
+"""The explanation of a study, if its folder holds one (explain.json), and what the page draws of it."""
 
 from collections.abc import Iterator
 from itertools import groupby

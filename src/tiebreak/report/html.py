@@ -54,7 +54,7 @@ def write_page(
     Raises: StudyError if a file of the folder is missing or damaged.
     """
     look = look_at(stored, summaries)
-    sheet_file = read_sheet(stored.folder)
+    sheet_file = read_sheet(stored.folder, stored.header.data)
     sheet, picture = sheet_file or (None, b"")
     chains = read_layers(stored.folder)
     live = pack_models(stored, chains, MAX_CHARACTERS - len(picture) * 4 // 3)

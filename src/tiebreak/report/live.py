@@ -84,6 +84,7 @@ def _pack_seed(
 ) -> tuple[list[dict[str, Any]] | None, str]:
     """The layers as the page reads them and the packed weights; None if these do not fit half precision."""
     weights = read_weights(stored, label, seed)
+    _check_names(stored, label, chain, weights)
     entries: list[dict[str, Any]] = []
     numbers: list[np.ndarray] = []
     offset = 0
@@ -102,6 +103,15 @@ def _pack_seed(
     return entries, pack(flat)
 
 
+def _check_names(stored: StoredStudy, label: str, chain: Chain, weights: Weights) -> None:
+    for layer in chain.layers:
+        if layer.kind in ("conv", "linear", "local", "batchnorm") and f"{layer.name}.weight" not in weights:
+            raise StudyError(
+                f"{stored.folder}: layers.json and the weights of {label} do not fit each other: "
+                f"there is no {layer.name}.weight. Run the study again to renew layers.json."
+            )
+
+
 def read_weights(stored: StoredStudy, label: str, seed: int) -> Weights:
     """The weights of one run, by name.
 
@@ -114,12 +124,14 @@ def read_weights(stored: StoredStudy, label: str, seed: int) -> Weights:
 
 def _load(path: Path) -> Weights:
     try:
-        return load_file(path)
+        arrays = load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise StudyError(
             f"{path} is missing or damaged: {reason}. Remove its folder to run it again."
         ) from None
+    # A batch norm's counter of batches is no weight.
+    return {name: a.astype(np.float32) for name, a in arrays.items() if np.issubdtype(a.dtype, np.floating)}
 
 
 def fold_batchnorm(layers: tuple[Layer, ...], weights: Weights) -> list[tuple[Layer, Weights]]:

@@ -209,7 +209,7 @@ def _sheet(sheet: Sheet, look: Look) -> dict[str, Any]:
 
 def _top(predicted: Predicted, index: int) -> list[list[float]]:
     """The classes with the largest mean probability over seeds: [class, probability] each."""
-    probs = predicted.probs[:, index].mean(axis=0)
+    probs = predicted.probs[:, index].mean(axis=0)  # not mean_probs, which averages all images
     return [[int(k), round(float(probs[k]), 4)] for k in np.argsort(-probs, kind="stable")[:TOP]]
 
 

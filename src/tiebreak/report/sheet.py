@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
@@ -22,7 +22,7 @@ from tiebreak.evidence.mistakes import find_mistakes, most_disputed
 from tiebreak.evidence.predictions import Predicted, read_predicted
 from tiebreak.files import atomic_write
 from tiebreak.rng import stream
-from tiebreak.study.store import StoredStudy
+from tiebreak.study.store import DataFacts, StoredStudy
 
 PICTURE_FILE, LIST_FILE = "images.png", "images.json"
 MAX_IMAGES = 600
@@ -36,8 +36,8 @@ class SheetImage(BaseModel):
     """One image of the sheet."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    index: int  # among the test images
-    label: int
+    index: int = Field(ge=0)  # among the test images
+    label: int = Field(ge=0)
     sample: bool  # part of a random sample of the test images; the others were chosen for what they show
 
 
@@ -45,9 +45,9 @@ class Sheet(BaseModel):
     """The content of images.json: the images in the order of the picture, from the top left."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
-    columns: int
-    height: int  # of one image
-    width: int
+    columns: int = Field(ge=1)
+    height: int = Field(ge=1)  # of one image
+    width: int = Field(ge=1)
     exact: bool  # the picture holds the very pixels; False where images have neither 1 nor 3 channels
     images: tuple[SheetImage, ...]
 
@@ -87,10 +87,10 @@ def keep_sheet(stored: StoredStudy, data: ImageDataset) -> Sheet:
     return sheet
 
 
-def read_sheet(folder: Path) -> tuple[Sheet, bytes] | None:
+def read_sheet(folder: Path, facts: DataFacts) -> tuple[Sheet, bytes] | None:
     """The list and the picture of a study folder; None if it has none.
 
-    Raises: StudyError if they are damaged.
+    Raises: StudyError if they are damaged, or name images or classes that the study's data do not have.
     """
     picture, listed = folder / PICTURE_FILE, folder / LIST_FILE
     if not (picture.is_file() and listed.is_file()):
@@ -105,10 +105,11 @@ def read_sheet(folder: Path) -> tuple[Sheet, bytes] | None:
             f"{picture} or {listed.name} is damaged. Run the study again to renew them."
         ) from None
     rows = -(-len(sheet.images) // sheet.columns)
-    if size != (sheet.columns * sheet.width, rows * sheet.height):
-        raise StudyError(
-            f"{picture} and {listed.name} do not fit each other. Run the study again to renew them."
-        )
+    fits = size == (sheet.columns * sheet.width, rows * sheet.height) and all(
+        image.index < facts.test_images and image.label < len(facts.class_names) for image in sheet.images
+    )
+    if not fits:
+        raise StudyError(f"{listed} fits neither {picture.name} nor the study. Run it again to renew them.")
     return sheet, content
 
 

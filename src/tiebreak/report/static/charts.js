@@ -90,7 +90,7 @@ const CHARTS = {
   "class-acc-chart"() {
     const { entries, a, b } = chosenClasses();
     const traces = [a, b].filter(Boolean).map((c, side) => ({
-      type: "scatter", mode: "markers", name: plain(c.label), marker: { color: c.colour, size: 10, symbol: side ? "diamond" : "circle" },
+      type: "scatter", mode: "markers", name: plain(shortened(c.label)), marker: { color: c.colour, size: 10, symbol: side ? "diamond" : "circle" },
       x: entries.map((e) => 100 * (side ? e.b : e.a)), y: range(entries.length), hovertemplate: "%{x:.1f}%<extra></extra>",
     }));
     return [traces, { ...classAxis(entries), showlegend: true, xaxis: axis("accuracy within the class (%)") }];
@@ -120,7 +120,7 @@ const CHARTS = {
     const traces = DATA.contenders.map((c) => {
       const bins = scaled ? c.reliabilityScaled : c.reliability;
       return {
-        type: "scatter", mode: "lines+markers", name: plain(c.label), line: { color: c.colour },
+        type: "scatter", mode: "lines+markers", name: plain(shortened(c.label)), line: { color: c.colour },
         x: bins.map((bin) => 100 * bin.confidence), y: bins.map((bin) => 100 * bin.accuracy),
         marker: { color: c.colour, size: bins.map((bin) => 5 + 18 * Math.sqrt(bin.share)) },
         customdata: bins.map((bin) => 100 * bin.share),
@@ -203,7 +203,7 @@ function curves(quantity, title, scale) {
     for (const part of parts) {
       const runs = c.curves[`${part}_${quantity}`].map((run) => run.map((value) => scale * value));
       const epochs = range(runs[0].length).map((i) => i + 1), at = (i) => runs.map((run) => run[i]);
-      const dash = part === "val" ? "solid" : "dash", name = plain(`${c.label}, ${part}`);
+      const dash = part === "val" ? "solid" : "dash", name = plain(`${shortened(c.label, NARROW() ? 14 : 30)}, ${part}`);
       const bound = (pick) => epochs.map((_, i) => pick(...at(i)));
       const edge = { type: "scatter", mode: "lines", x: epochs, line: { width: 0 }, hoverinfo: "skip", showlegend: false };
       if (runs.length > 1) traces.push({ ...edge, y: bound(Math.min) }, { ...edge, y: bound(Math.max), fill: "tonexty", fillcolor: faint(c.colour, 0.15) });

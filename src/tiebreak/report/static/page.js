@@ -184,7 +184,7 @@ function showCell(place, truth, said, button) {
   const what = truth === said ? `${DATA.classes[truth]}, recognised` : `${DATA.classes[truth]}, taken for ${DATA.classes[said]}`;
   element("cell-images").replaceChildren(
     make("h3", {}, nameOf(contender), `: ${what}`),
-    make("p", {}, `${count.toFixed(count < 10 ? 1 : 0)} test images a seed; ${found.length ? `the page shows ${found.length} of them` : "the page holds none of them"}.`),
+    make("p", {}, `${count.toFixed(count < 10 ? 1 : 0)} test images a seed. ${found.length || "None"} that some seed takes so ${found.length > 1 ? "are" : "is"} in this page.`),
     gallery(found.map(({ image, position, seeds }) => imageCard(position, `test image ${image.index}; taken so in ${seeds} of ${contender.seeds.length} seeds`))));
   document.querySelectorAll(".confusion .chosen").forEach((other) => other.classList.remove("chosen"));
   button.classList.add("chosen");
