@@ -20,8 +20,10 @@ from tiebreak.evidence.simultaneous import Ranking
 from tiebreak.evidence.until_decided import LookState, seeds_to_train
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
+from tiebreak.report.html import PAGE_FILE, write_page
 from tiebreak.report.plots import save_figures
 from tiebreak.report.plots_evidence import save_differences, save_power
+from tiebreak.report.sheet import keep_sheet
 from tiebreak.report.tables import (
     Table,
     contender_as_json,
@@ -34,6 +36,7 @@ from tiebreak.report.tables import (
 from tiebreak.report.terminal import print_evidence, print_table, say, show_progress
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.driver import run_study
+from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     DEFAULT_DATASET,
     DEFAULT_SEEDS,
@@ -68,6 +71,11 @@ class Results:
     @property
     def folder(self) -> Path:
         return self.stored.folder
+
+    @property
+    def page(self) -> Path:
+        """The interactive page, once it has been written."""
+        return self.folder / PAGE_FILE
 
     @property
     def histories(self) -> dict[str, list[History]]:
@@ -147,7 +155,9 @@ def run(
     console: Console | None = None,
     stop: StopRequest | None = None,
 ) -> Results:
-    """Train what is missing of a study, write its figures, and judge it. `data`: loaded by name if not given.
+    """Train what is missing of a study, judge it, and write its figures and its page.
+
+    `data`: loaded by name if not given.
 
     Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
     `stop` is set and what is under way is stored.
@@ -168,7 +178,10 @@ def run(
         for _ in show_progress(events, part, done, console):
             pass
     results = judge(folder)
+    keep_inside(results.stored, data)
+    keep_sheet(results.stored, data)
     draw_figures(results)
+    write_page(results.stored, results.contenders, results.judgements)
     return results
 
 
@@ -263,12 +276,13 @@ def draw_figures(results: Results) -> list[Path]:
 
 
 def write_report(folder: Path | str) -> Results:
-    """Judge a study again and draw its figures, from its folder alone.
+    """Judge a study again, draw its figures and write its page (report.html), from its folder alone.
 
     Raises: StudyError as `judge`.
     """
     results = judge(folder)
     draw_figures(results)
+    write_page(results.stored, results.contenders, results.judgements)
     return results
 
 
@@ -323,6 +337,8 @@ def print_results(results: Results, console: Console) -> None:
             )
     print_evidence(results.ranking, results.judgements, results.notes, console)
     console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
+    if results.page.is_file():
+        console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)
 
 
 def as_json(results: Results) -> dict[str, Any]:

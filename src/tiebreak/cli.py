@@ -105,11 +105,18 @@ def explain(
 
 
 @app.command(epilog="Example: [bold]tiebreak report tiebreak-studies/mlp-vs-cnn-on-cifar10-1a2b3c[/bold]")
-def report(study: Annotated[Path, typer.Argument(help="A study folder.")], as_json: Json = False) -> None:
-    """Table, verdict and figures of a study again, from its folder alone."""
+def report(
+    study: Annotated[Path, typer.Argument(help="A study folder.")],
+    as_json: Json = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Table, verdict, figures and the page (report.html) of a study again, from its folder alone."""
     from tiebreak.api import write_report
 
-    _print_results(write_report(study), as_json)
+    results = write_report(study)
+    _print_results(results, as_json)
+    if show:
+        typer.launch(str(results.page))
 
 
 @app.command(epilog="Example: [bold]tiebreak plan --difference 0.01 --pilot tiebreak-studies/...[/bold]")

@@ -1,0 +1,77 @@
+"""The stored predictions of one contender on the test images, all finished seeds at once.
+
+Shape letters: S seeds, M test images, V validation images, K classes.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from jaxtyping import Bool, Float32, Int64
+
+from tiebreak.evidence.errors import EvidenceError
+from tiebreak.study.store import StoredStudy
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Predicted:
+    """What a contender's finished runs said. The validation images are others for each seed."""
+
+    label: str
+    seeds: tuple[int, ...]
+    truth: Int64[np.ndarray, " M"]
+    probs: Float32[np.ndarray, "S M K"]
+    val_truth: Int64[np.ndarray, "S V"]
+    val_probs: Float32[np.ndarray, "S V K"]
+
+    @cached_property
+    def classes(self) -> Int64[np.ndarray, "S M"]:
+        """The predicted class of each test image."""
+        return self.probs.argmax(axis=2)
+
+    @cached_property
+    def correct(self) -> Bool[np.ndarray, "S M"]:
+        return self.classes == self.truth
+
+    @property
+    def mean_probs(self) -> Float32[np.ndarray, "M K"]:
+        """The mean over seeds."""
+        return self.probs.mean(axis=0)
+
+    @property
+    def num_classes(self) -> int:
+        return self.probs.shape[2]
+
+
+def read_predicted(stored: StoredStudy, label: str) -> Predicted:
+    """Read all of a contender's finished runs.
+
+    Raises: EvidenceError if none has finished; StudyError if a file is missing or damaged.
+    """
+    seeds = tuple(stored.finished(label))
+    if not seeds:
+        raise EvidenceError(
+            f"{stored.folder}: no run of {label} has finished; train it before looking at it."
+        )
+    parts = [stored.predictions(label, seed) for seed in seeds]
+    return Predicted(
+        label=label,
+        seeds=seeds,
+        truth=parts[0].test_labels,
+        probs=np.stack([part.test_probs for part in parts]),
+        val_truth=np.stack([part.val_labels for part in parts]),
+        val_probs=np.stack([part.val_probs for part in parts]),
+    )
+
+
+def common_seeds(a: Predicted, b: Predicted) -> tuple[list[int], list[int]]:
+    """The rows of a and of b that belong to the same seeds, in a's order.
+
+    Raises: EvidenceError if they have no seed in common.
+    """
+    common = [seed for seed in a.seeds if seed in b.seeds]
+    if not common:
+        raise EvidenceError(
+            f"{a.label} and {b.label} have no finished seed in common; train both with the same seeds."
+        )
+    return [a.seeds.index(seed) for seed in common], [b.seeds.index(seed) for seed in common]

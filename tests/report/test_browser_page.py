@@ -1,0 +1,133 @@
+"""The page in a real browser: quiet, complete, escaped, readable at any width, usable by keyboard."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tiebreak.api import Results
+from tiebreak.evidence.predictions import read_predicted
+
+SECTIONS = [
+    "verdict", "curves", "cost", "classes", "confusion", "mistakes", "calibration", "inside", "why", "again", "try"
+]  # fmt: skip
+
+
+def test_opens_without_a_complaint_or_a_request(look: Any, study: Results) -> None:
+    assert look.complaints == []
+    assert look.requests == [study.page.as_uri()]
+
+
+def test_every_section_and_chart_is_there(look: Any) -> None:
+    assert look.page.eval_on_selector_all("section", "all => all.map(s => s.id)") == SECTIONS
+    charts = look.page.locator(".chart")
+    assert charts.count() == 7
+    for index in range(7):
+        assert charts.nth(index).locator("svg").count() > 0
+        assert len(charts.nth(index).get_attribute("aria-label")) > 20
+
+
+def test_hostile_names_are_text(look: Any) -> None:
+    attack = "</script><img src=x onerror=alert(1)>"
+    assert look.page.locator("img[src=x]").count() == 0
+    assert look.page.locator(".confusion").first.get_by_title(attack, exact=True).first.inner_text() == attack
+    assert look.page.locator("h1").inner_text().endswith('<b>cnn</b> & "co"?')
+    assert look.page.get_by_text("A note with <i>markup</i>.").is_visible()
+    axis = look.page.locator("#class-acc-chart .ytick text").all_text_contents()
+    assert "</script><img src=x one…" in axis
+    assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_text_contents()
+
+
+def test_a_confusion_cell_shows_its_images(look: Any, study: Results) -> None:
+    label = study.contenders[0].label
+    predicted = read_predicted(study.stored, label)
+    buttons = look.page.locator('.confusion button[data-place="0"]')
+    checked = 0
+    for index in range(0, buttons.count(), 5):
+        button = buttons.nth(index)
+        truth, said = int(button.get_attribute("data-truth")), int(button.get_attribute("data-said"))
+        button.click()
+        shown = look.page.eval_on_selector_all(
+            "#cell-images .card", "all => all.map(c => Number(c.dataset.index))"
+        )
+        allowed = np.flatnonzero((predicted.truth == truth) & (predicted.classes == said).any(axis=0))
+        assert set(shown) <= set(allowed.tolist())
+        votes = (predicted.classes[:, shown] == said).sum(axis=0).tolist()
+        assert votes == sorted(votes, reverse=True)
+        checked += len(shown)
+    assert checked > 20
+
+
+def test_cards_tell_the_three_likeliest_classes(look: Any, study: Results) -> None:
+    card = look.page.locator("#mistake-lists .card").first
+    index = int(card.get_attribute("data-index"))
+    names = study.stored.header.data.class_names
+    for place, contender in enumerate(study.contenders):
+        probs = read_predicted(study.stored, contender.label).mean_probs[index]
+        best = int(probs.argmax())
+        assert f"{names[best]} {100 * probs[best]:.0f}%" in card.locator("li").nth(place).inner_text()
+
+
+def test_arrow_keys_move_between_cells(look: Any) -> None:
+    first = look.page.locator('.confusion button[tabindex="0"]').first
+    first.focus()
+    look.page.keyboard.press("ArrowDown")
+    moved = look.page.evaluate("document.activeElement.dataset.truth")
+    assert int(moved) > int(first.get_attribute("data-truth") or 0) or moved != "0"
+    look.page.keyboard.press("Enter")
+    assert look.page.locator(".confusion .chosen").count() == 1
+
+
+def test_switching_contenders_swaps_the_difference(look: Any, study: Results) -> None:
+    page = look.page
+    table = "#classes-table tbody tr"
+    read = "all => Object.fromEntries(all.map(r => [r.cells[0].textContent, r.cells[4].textContent]))"
+    page.locator("#classes summary").click()
+    before = page.eval_on_selector_all(table, read)
+    page.select_option("#classes-a", "1")
+    after = page.eval_on_selector_all(table, read)
+    assert page.locator("#confusion-b").input_value() == "0"
+    assert page.locator(".confusion caption").first.inner_text().strip() == study.contenders[1].label
+    assert {name: float(value) for name, value in after.items()} == pytest.approx(
+        {name: -float(value) for name, value in before.items()}
+    )
+    page.select_option("#mistakes-a", "0")
+    assert page.eval_on_selector_all(table, read) == before
+
+
+def test_the_table_sorts(look: Any) -> None:
+    column = look.page.locator("#results thead button", has_text="params")
+    read = "all => all.map(r => Number(r.cells[5].dataset.key))"
+    for expected in (True, False):
+        column.click()
+        values = look.page.eval_on_selector_all("#results tbody tr", read)
+        assert values == sorted(values, reverse=expected)
+
+
+def test_switches_redraw_charts(look: Any) -> None:
+    traces = "document.getElementById('loss-chart').data.length"
+    before = look.page.evaluate(traces)
+    look.page.check("#single-seeds")
+    assert look.page.evaluate(traces) == before + 8  # two contenders, two seeds, train and val
+    look.page.select_option("#cost-axis", "params")
+    assert "parameters" in look.page.locator("#cost-chart").text_content()
+    first = look.page.evaluate("document.getElementById('reliability-chart').data[1].x")
+    look.page.check("#scaled")
+    assert look.page.evaluate("document.getElementById('reliability-chart').data[1].x") != first
+
+
+@pytest.mark.parametrize("width", [390, 1440])
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_fits_the_screen_and_has_no_serious_barrier(
+    open_page: Any, study: Results, width: int, scheme: str
+) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    opened = open_page(study.page, viewport={"width": width, "height": 900}, color_scheme=scheme)
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    opened.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    found = Axe().run(opened.page).response["violations"]
+    serious = [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
+    assert serious == []
+    opened.context.close()

@@ -1,0 +1,177 @@
+"""The page as a file: valid, self-contained, made from the folder alone, with nothing that can break out of it."""
+
+import base64
+import hashlib
+import json
+import re
+import tomllib
+from pathlib import Path
+
+import html5lib
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tiebreak.api import Results, write_report
+from tiebreak.calls import parse_call
+from tiebreak.errors import ModelError, StudyError
+from tiebreak.report.html import as_script_json
+from tiebreak.report.study_text import study_as_toml
+from tiebreak.study.plan import Contender, DataChoice, make_study
+from tiebreak.study.study_file import interpret
+from tiebreak.training.recipe import Recipe
+
+
+def test_is_valid_html(study: Results) -> None:
+    page = study.page.read_text(encoding="utf-8")
+    html5lib.HTMLParser(strict=True).parse(page)
+    ids = re.findall(r'<[^>]* id="([^"]+)"', page[: page.index('<script type="application/json"')])
+    assert len(ids) == len(set(ids)) > 40
+
+
+def test_nothing_is_loaded_from_elsewhere(study: Results) -> None:
+    page = study.page.read_text(encoding="utf-8")
+    assert study.page.stat().st_size < 12_000_000
+    sources = re.findall(r'(?:src|href|action|srcset)="([^"]*)"', page)
+    assert sources
+    assert all(source.startswith(("#", "data:image/png;base64,")) for source in sources)
+
+
+def test_the_policy_admits_exactly_the_scripts_of_the_page(study: Results) -> None:
+    page = study.page.read_text(encoding="utf-8")
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
+    admitted = re.findall(r"'sha256-([^']+)'", policy)
+    inline = re.findall(r"<script>(.*?)</script>", page, flags=re.DOTALL)
+    hashes = [base64.b64encode(hashlib.sha256(text.encode()).digest()).decode() for text in inline]
+    assert len(inline) == 4
+    assert admitted[:4] == hashes
+    assert len(admitted) == 5  # and Plotly, which is inflated first
+    assert "default-src 'none'" in policy
+    assert "unsafe-eval" not in policy
+
+
+def test_names_of_the_study_are_escaped(study: Results) -> None:
+    page = study.page.read_text(encoding="utf-8")
+    assert "<img src=x" not in page
+    assert "<b>cnn</b>" not in page
+    assert "&lt;b&gt;cnn&lt;/b&gt; &amp; &#34;co&#34;" in page
+
+
+def test_banners_tell_what_must_be_known(study: Results) -> None:
+    page = study.page.read_text(encoding="utf-8")
+    assert "the official ones that the name clothes promises" in page
+    assert "A note with &lt;i&gt;markup&lt;/i&gt;." in page
+
+
+def test_the_folder_alone_is_enough(kinds: Results, tmp_path: Path) -> None:
+    """Here the models' code is gone, and the data never had a name."""
+    before = kinds.page.read_bytes()
+    kinds.page.unlink()
+    write_report(kinds.folder)
+    assert kinds.page.read_bytes() == before
+
+
+def test_what_the_folder_lacks_is_said(copied: Path) -> None:
+    for name in ("images.png", "images.json", "layers.json", "anatomy.json"):
+        (copied / name).unlink()
+    page = write_report(copied).page.read_text(encoding="utf-8")
+    assert "The study folder holds no images (images.png); running the study again adds them." in page
+    assert "The study folder holds no anatomy of its first training step" in page
+    assert "mlp cannot answer here: the study folder does not tell its layers" in page
+
+
+def test_a_missing_run_has_a_banner(copied: Path) -> None:
+    next(copied.glob("runs/mlp/seed-1/run.json")).unlink()
+    page = write_report(copied).page.read_text(encoding="utf-8")
+    assert re.search(r"mlp:\s+seed 1 not run yet\.", page)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "complaint"),
+    [
+        ("images.json", b"{}", "images.png or images.json is damaged"),
+        ("images.png", b"no picture", "images.png or images.json is damaged"),
+        ("layers.json", b"[", "layers.json is damaged"),
+        ("anatomy.json", b'{"contenders": 3}', "anatomy.json is damaged (contenders)"),
+        ("explain.json", b'{"arrangement": {}}', "explain.json is damaged (arrangement.lead)"),
+    ],
+)
+def test_damaged_files_are_named(copied: Path, name: str, content: bytes, complaint: str) -> None:
+    (copied / name).write_bytes(content)
+    with pytest.raises(StudyError, match=re.escape(complaint)):
+        write_report(copied)
+
+
+def test_a_sheet_that_names_other_images_is_refused(copied: Path) -> None:
+    path = copied / "images.json"
+    content = json.loads(path.read_text())
+    content["images"][0]["index"] = 500
+    path.write_text(json.dumps(content))
+    with pytest.raises(StudyError, match=r"images\.json fits neither images\.png nor the study"):
+        write_report(copied)
+
+
+def test_layers_that_do_not_fit_the_weights_are_refused(copied: Path) -> None:
+    path = copied / "layers.json"
+    path.write_text(path.read_text().replace('"fc1"', '"gone"'))
+    with pytest.raises(StudyError, match=r"there is no gone\.weight"):
+        write_report(copied)
+
+
+def test_an_explanation_is_drawn(copied: Path) -> None:
+    explanation = {
+        "a": "mlp",
+        "b": "cnn",
+        "arrangement": {"lead": 0.2, "lead_permuted": 0.01, "difference": 0.19, "share": 0.95},
+        "ladder": [{"from": "mlp", "to": "local", "gain": 0.1, "ci_low": 0.08, "ci_high": 0.12}],
+        "data": {"points": [{"images": 100, "a": {"mean": 0.3}, "b": {"mean": 0.4}}]},
+        "shift": [
+            {"distortion": "blur", "strength": 1, "unit": "pixels", "a": {"mean": 0.3}, "b": {"mean": 0.2}}
+        ],
+        "sentences": ["The lead needs the <arrangement>."],
+    }
+    (copied / "explain.json").write_text(json.dumps(explanation))
+    page = write_report(copied).page.read_text(encoding="utf-8")
+    assert "The lead needs the &lt;arrangement&gt;." in page
+    for chart in ("ladder-chart", "arrangement-chart", "why-curve-0", "why-curve-1"):
+        assert f'id="{chart}"' in page
+    html5lib.HTMLParser(strict=True).parse(page)
+
+
+@given(
+    st.recursive(st.text() | st.sampled_from(["</script>", "<!--", "\u2028", "]]>"]), st.lists, max_leaves=5)
+)
+def test_json_cannot_end_its_script(value: object) -> None:
+    text = str(as_script_json(value))
+    assert json.loads(text) == value
+    assert not set(text) & set("<>&\u2028\u2029")
+
+
+RECIPES = st.builds(
+    Recipe,
+    optimizer=st.sampled_from(["adam", "sgd"]),
+    lr=st.floats(1e-6, 1),
+    epochs=st.integers(1, 9),
+    flip=st.booleans(),
+)
+MODEL = str(parse_call('path/x.py:make(mode="a\\\\b", size=(3, 4))', ModelError))
+LABELS = st.text(min_size=1, max_size=20).filter(str.isprintable)
+
+
+@given(
+    st.lists(st.tuples(LABELS, RECIPES), min_size=1, max_size=3, unique_by=lambda pair: pair[0]),
+    st.lists(st.integers(0, 9), min_size=1, unique=True),
+    st.sampled_from([0.9, 0.95]),
+    st.none() | st.integers(1, 9),
+)
+def test_the_study_file_gives_the_study(
+    contenders: list[tuple[str, Recipe]], seeds: list[int], level: float, val_size: int | None
+) -> None:
+    study = make_study(
+        contenders=tuple(Contender(label=label, model=MODEL, recipe=recipe) for label, recipe in contenders),
+        seeds=tuple(seeds),
+        level=level,
+        data=DataChoice(name="arrays:ü.npz", val_size=val_size),
+    )
+    again, _, _ = interpret(tomllib.loads(study_as_toml(study)), {})
+    assert again.identity == study.identity
