@@ -9,7 +9,8 @@ from tiebreak.api import Results
 from tiebreak.evidence.predictions import read_predicted
 
 SECTIONS = [
-    "verdict", "curves", "cost", "classes", "confusion", "mistakes", "calibration", "inside", "why", "again", "try"
+    "verdict", "curves", "cost", "classes", "confusion", "mistakes",
+    "calibration", "inside", "why", "again", "try",
 ]  # fmt: skip
 
 
