@@ -1,13 +1,11 @@
 """The benchmark measures the same work in every variant, and tells what it measured."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
 
-from tiebreak import bench
+from tiebreak import bench, cli
 from tiebreak.data.dataset import make_dataset
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
@@ -54,10 +52,11 @@ def test_floating_point_operations_of_a_step_are_those_counted_by_hand(data):
     assert bench.step_flops(model, data.train) == forward + backward
 
 
-def test_the_command_prints_the_table_and_one_json_object():
-    command = [sys.executable, "-m", "tiebreak.cli", "bench", "--quick", "--json", "--dataset", "digits"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    measured = json.loads(done.stdout)
+def test_the_command_prints_the_table_and_one_json_object(monkeypatch, capsys):
+    monkeypatch.setattr(bench.Effort, "quick", lambda: TINY)
+    cli.app(["bench", "--quick", "--json", "--dataset", "digits"], standalone_mode=False)
+    out, err = capsys.readouterr()
+    measured = json.loads(out)
     assert len(measured["rows"]) == 8
     assert measured["auto"] in ("fp32", "bf16")
-    assert f"--precision auto chooses {measured['auto']} here" in done.stderr
+    assert f"--precision auto chooses {measured['auto']} here" in err

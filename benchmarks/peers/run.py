@@ -137,9 +137,8 @@ def main() -> None:
         "",
         f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, {os.cpu_count()} cores; {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}; {', '.join(sorted(set(versions)))}. "
-        f"{arguments.threads} threads, {arguments.images:,} random images of 3 x 32 x 32 in memory, "
-        "batch size "
-        f"128. Tools take turns; medians of {arguments.rounds} rounds, ratios within a round.",
+        f"{arguments.threads} threads, {arguments.images:,} random images of 3 x 32 x 32 in memory, batch "
+        f"size 128. Tools take turns; medians of {arguments.rounds} rounds, ratios within a round.",
         "",
         *(line for model, found in rates.items() for line in table(model, found)),
     ]
