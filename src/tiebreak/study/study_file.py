@@ -70,7 +70,7 @@ def read_study_file(path: Path, overrides: dict[str, Any]) -> tuple[Study, Execu
 def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study, Execution, Path | None]:
     """What the content of a study file means, once overrides of the same form have been laid over it."""
     merged = content | {
-        key: content.get(key, {}) | value if isinstance(value, dict) else value
+        key: _lay_over(content.get(key, {}), value) if isinstance(value, dict) else value
         for key, value in overrides.items()
     }
     try:
@@ -86,6 +86,11 @@ def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study
         data=file.data,
     )
     return study, file.execution, file.out
+
+
+def _lay_over(table: object, changes: dict[str, Any]) -> object:
+    """What is no table stays, for the validation to complain of."""
+    return table | changes if isinstance(table, dict) else table
 
 
 def _contender(entry: str | ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
