@@ -24,6 +24,11 @@ from tiebreak.study.plan import (
 from tiebreak.training.recipe import Recipe
 
 
+def _lay_over(table: object, changes: dict[str, Any]) -> object:
+    """What is no table stays, for the validation to complain of."""
+    return table | changes if isinstance(table, dict) else table
+
+
 class ContenderEntry(Plan):
     """One `[[contenders]]` table."""
 
@@ -86,11 +91,6 @@ def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study
         data=file.data,
     )
     return study, file.execution, file.out
-
-
-def _lay_over(table: object, changes: dict[str, Any]) -> object:
-    """What is no table stays, for the validation to complain of."""
-    return table | changes if isinstance(table, dict) else table
 
 
 def _contender(entry: str | ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
