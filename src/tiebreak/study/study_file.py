@@ -26,6 +26,11 @@ from tiebreak.study.plan import (
 from tiebreak.training.recipe import Recipe
 
 
+def _lay_over(table: object, changes: dict[str, Any]) -> object:
+    """What is no table stays, for the validation to complain of."""
+    return table | changes if isinstance(table, dict) else table
+
+
 class ContenderEntry(Plan):
     """One `[[contenders]]` table, or a text as on the command line."""
 
@@ -92,7 +97,7 @@ def read_study_file(path: Path, overrides: dict[str, Any]) -> tuple[Study, Execu
 def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study, Execution, Path | None]:
     """What the content of a study file means, once overrides of the same form have been laid over it."""
     merged = content | {
-        key: content.get(key, {}) | value if isinstance(value, dict) else value
+        key: _lay_over(content.get(key, {}), value) if isinstance(value, dict) else value
         for key, value in overrides.items()
     }
     try:
