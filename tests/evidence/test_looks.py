@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiebreak.evidence.calibration import (
     calibrate,
     expected_error,

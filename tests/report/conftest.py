@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from tiebreak.api import Results, run
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset

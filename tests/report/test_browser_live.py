@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+
 from tiebreak.api import Results
 from tiebreak.models.catalog import build_model
 from tiebreak.report.live import read_weights
@@ -13,8 +14,10 @@ TOLERANCE = 2e-3  # weights travel in half precision
 
 ANSWERS = """async ([label, seed]) => {
   const model = LIVE.find((m) => m.label === label), answers = [];
-  for (let position = 0; position < 100; position++)
-    answers.push([DATA.sheet.images[position].index, await probabilities(model, await sheetPixels(position), seed)]);
+  for (let position = 0; position < 100; position++) {
+    const probs = await probabilities(model, await sheetPixels(position), seed);
+    answers.push([DATA.sheet.images[position].index, probs]);
+  }
   return answers;
 }"""
 

@@ -1,4 +1,4 @@
-"""The page as a file: valid, self-contained, made from the folder alone, with nothing that can break out of it."""
+"""The page as a file: valid, self-contained, made from the folder alone, and nothing can break out of it."""
 
 import base64
 import hashlib
@@ -11,6 +11,7 @@ import html5lib
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from tiebreak.api import Results, write_report
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError

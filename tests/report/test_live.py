@@ -6,6 +6,9 @@ import zlib
 import numpy as np
 import pytest
 import torch
+from torch import nn
+from torch.nn import functional as F
+
 from tiebreak.api import Results
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.layers import describe_layers
@@ -13,8 +16,6 @@ from tiebreak.models.linear import LinearClassifier
 from tiebreak.report.live import first_layer_images, fold_batchnorm, pack, pack_models
 from tiebreak.rng import global_stream
 from tiebreak.study.inside import read_layers
-from torch import nn
-from torch.nn import functional as F
 
 
 def test_packed_numbers_come_back_as_halves() -> None:

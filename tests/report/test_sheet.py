@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
+
 from tiebreak.api import Results
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.mistakes import find_mistakes
