@@ -8,7 +8,7 @@ import pytest
 from tiebreak.api import Results
 from tiebreak.evidence.predictions import read_predicted
 
-SECTIONS = "verdict curves cost classes confusion mistakes calibration inside why again try".split()
+SECTIONS = ["verdict", "curves", "cost", "classes", "confusion", "mistakes", "calibration", "inside", "why", "again", "try"]
 
 
 def test_opens_without_a_complaint_or_a_request(look: Any, study: Results) -> None:
