@@ -1,17 +1,21 @@
 """Two small studies, made once, and a browser that opens their pages."""
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tiebreak.api import Results, run
+from tiebreak.api import Results, judge, run
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset
-from tiebreak.study.plan import Contender, DataChoice, make_study
+from tiebreak.report.html import write_page
+from tiebreak.report.sheet import keep_sheet
+from tiebreak.study.driver import run_study
+from tiebreak.study.inside import keep_inside
+from tiebreak.study.plan import Contender, DataChoice, Execution, make_study
 from tiebreak.training.recipe import Recipe
 
 HOSTILE_CLASS = "</script><img src=x onerror=alert(1)>"
@@ -132,9 +136,27 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Resul
         seeds=2,
         data=DataChoice(name="colours"),
     )
-    results = run(plan, out=tmp_path_factory.mktemp("studies") / "kinds", data=data)
+    folder = tmp_path_factory.mktemp("studies") / "kinds"
+    for _ in run_study(plan, data, folder, Execution()):
+        pass
+    results = judge(folder)
+    keep_inside(results.stored, data)
+    keep_sheet(results.stored, data)
+    write_page(results.stored, results.contenders, results.judgements)
     code.unlink()
     return results
+
+
+@pytest.fixture
+def write_again() -> Callable[[Path], str]:
+    """Makes the page of a study folder from its files; without the figures, which take longer."""
+
+    def write(folder: Path) -> str:
+        results = judge(folder)
+        page = write_page(results.stored, results.contenders, results.judgements)
+        return page.read_text(encoding="utf-8")
+
+    return write
 
 
 @pytest.fixture

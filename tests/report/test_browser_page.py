@@ -33,7 +33,7 @@ def test_hostile_names_are_text(look: Any) -> None:
     assert look.page.locator("img[src=x]").count() == 0
     assert look.page.locator(".confusion").first.get_by_title(attack, exact=True).first.inner_text() == attack
     assert look.page.locator("h1").inner_text().endswith('<b>cnn</b> & "co"?')
-    assert look.page.get_by_text("A note with <i>markup</i>.").is_visible()
+    assert look.page.locator(".banner", has_text="(A note with <i>markup</i>.)").is_visible()
     axis = look.page.locator("#class-acc-chart .ytick text").all_text_contents()
     assert "</script><img src=x one…" in axis
     assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_text_contents()
@@ -132,3 +132,15 @@ def test_fits_the_screen_and_has_no_serious_barrier(
     serious = [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
     assert serious == []
     opened.context.close()
+
+
+def test_prints_in_the_colours_of_paper_without_overflow(open_page: Any, study: Results) -> None:
+    opened = open_page(study.page, viewport={"width": 718, "height": 1000}, color_scheme="dark")
+    opened.page.emulate_media(media="print")
+    opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert opened.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert opened.page.evaluate("document.getElementById('loss-chart').layout.font.color") == "#000"
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= 718
+    assert not opened.page.locator("nav").is_visible()
+    opened.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert opened.page.evaluate("document.getElementById('loss-chart').layout.font.color") != "#000"

@@ -1,10 +1,11 @@
-"""The page as a file: valid, self-contained, made from the folder alone; nothing can break out of it."""
+"""The page as a file: valid, self-contained, made from the folder alone, and nothing can break out of it."""
 
 import base64
 import hashlib
 import json
 import re
 import tomllib
+from collections.abc import Callable
 from pathlib import Path
 
 import html5lib
@@ -20,6 +21,8 @@ from tiebreak.report.study_text import study_as_toml
 from tiebreak.study.plan import Contender, DataChoice, make_study
 from tiebreak.study.study_file import interpret
 from tiebreak.training.recipe import Recipe
+
+Rewrite = Callable[[Path], str]
 
 
 def test_is_valid_html(study: Results) -> None:
@@ -63,26 +66,32 @@ def test_banners_tell_what_must_be_known(study: Results) -> None:
     assert "A note with &lt;i&gt;markup&lt;/i&gt;." in page
 
 
-def test_the_folder_alone_is_enough(kinds: Results, tmp_path: Path) -> None:
+def test_the_folder_alone_is_enough(kinds: Results, tmp_path: Path, write_again: Rewrite) -> None:
     """Here the models' code is gone, and the data never had a name."""
     before = kinds.page.read_bytes()
     kinds.page.unlink()
-    write_report(kinds.folder)
-    assert kinds.page.read_bytes() == before
+    assert write_again(kinds.folder).encode() == before
 
 
-def test_what_the_folder_lacks_is_said(copied: Path) -> None:
+def test_a_study_can_be_reported_again(copied: Path) -> None:
+    before = (copied / "report.html").read_bytes()
+    (copied / "report.html").unlink()
+    assert write_report(copied).page == copied / "report.html"
+    assert (copied / "report.html").read_bytes() == before
+
+
+def test_what_the_folder_lacks_is_said(copied: Path, write_again: Rewrite) -> None:
     for name in ("images.png", "images.json", "layers.json", "anatomy.json"):
         (copied / name).unlink()
-    page = write_report(copied).page.read_text(encoding="utf-8")
+    page = write_again(copied)
     assert "The study folder holds no images (images.png); running the study again adds them." in page
     assert "The study folder holds no anatomy of its first training step" in page
     assert "mlp cannot answer here: the study folder does not tell its layers" in page
 
 
-def test_a_missing_run_has_a_banner(copied: Path) -> None:
+def test_a_missing_run_has_a_banner(copied: Path, write_again: Rewrite) -> None:
     next(copied.glob("runs/mlp/seed-1/run.json")).unlink()
-    page = write_report(copied).page.read_text(encoding="utf-8")
+    page = write_again(copied)
     assert re.search(r"mlp:\s+seed 1 not run yet\.", page)
 
 
@@ -96,29 +105,31 @@ def test_a_missing_run_has_a_banner(copied: Path) -> None:
         ("explain.json", b'{"arrangement": {}}', "explain.json is damaged (arrangement.lead)"),
     ],
 )
-def test_damaged_files_are_named(copied: Path, name: str, content: bytes, complaint: str) -> None:
+def test_damaged_files_are_named(
+    copied: Path, name: str, content: bytes, complaint: str, write_again: Rewrite
+) -> None:
     (copied / name).write_bytes(content)
     with pytest.raises(StudyError, match=re.escape(complaint)):
-        write_report(copied)
+        write_again(copied)
 
 
-def test_a_sheet_that_names_other_images_is_refused(copied: Path) -> None:
+def test_a_sheet_that_names_other_images_is_refused(copied: Path, write_again: Rewrite) -> None:
     path = copied / "images.json"
     content = json.loads(path.read_text())
     content["images"][0]["index"] = 500
     path.write_text(json.dumps(content))
     with pytest.raises(StudyError, match=r"images\.json fits neither images\.png nor the study"):
-        write_report(copied)
+        write_again(copied)
 
 
-def test_layers_that_do_not_fit_the_weights_are_refused(copied: Path) -> None:
+def test_layers_that_do_not_fit_the_weights_are_refused(copied: Path, write_again: Rewrite) -> None:
     path = copied / "layers.json"
     path.write_text(path.read_text().replace('"fc1"', '"gone"'))
     with pytest.raises(StudyError, match=r"there is no gone\.weight"):
-        write_report(copied)
+        write_again(copied)
 
 
-def test_an_explanation_is_drawn(copied: Path) -> None:
+def test_an_explanation_is_drawn(copied: Path, write_again: Rewrite) -> None:
     explanation = {
         "a": "mlp",
         "b": "cnn",
@@ -131,7 +142,7 @@ def test_an_explanation_is_drawn(copied: Path) -> None:
         "sentences": ["The lead needs the <arrangement>."],
     }
     (copied / "explain.json").write_text(json.dumps(explanation))
-    page = write_report(copied).page.read_text(encoding="utf-8")
+    page = write_again(copied)
     assert "The lead needs the &lt;arrangement&gt;." in page
     for chart in ("ladder-chart", "arrangement-chart", "why-curve-0", "why-curve-1"):
         assert f'id="{chart}"' in page

@@ -247,12 +247,14 @@ async function drawAll() {
 }
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => Object.keys(CHARTS).forEach(draw));
-// Charts do not shrink by themselves when the page goes to paper.
-addEventListener("beforeprint", () => document.querySelectorAll(".chart .main-svg").length && resizeCharts(330));
-addEventListener("afterprint", () => resizeCharts(null));
-function resizeCharts(width) {
+// On paper: its colours, and widths that fit, for charts neither shrink nor change by themselves.
+addEventListener("beforeprint", () => setPaper(true));
+addEventListener("afterprint", () => setPaper(false));
+function setPaper(on) {
+  document.documentElement.classList.toggle("paper", on);
+  showConfusion();
   for (const id of Object.keys(CHARTS).filter((id) => element(id)?.data)) {
-    if (width) Plotly.relayout(id, { width: element(id).closest(".two") ? width : 2 * width });
-    else Plotly.relayout(id, { autosize: true });
+    draw(id);
+    Plotly.relayout(id, on ? { width: element(id).closest(".two") ? 330 : 670 } : { width: null, autosize: true });
   }
 }

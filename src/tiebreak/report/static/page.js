@@ -140,7 +140,7 @@ function confusionCell(place, truth, said, count, share, small) {
 
 /** From the paper's colour to a strong blue, and black or white text on it, whichever is read better. */
 function shade(strength) {
-  const dark = matchMedia("(prefers-color-scheme: dark)").matches && !matchMedia("print").matches;
+  const dark = matchMedia("(prefers-color-scheme: dark)").matches && !document.documentElement.classList.contains("paper");
   const [from, to] = dark ? [[32, 37, 44], [120, 190, 240]] : [[255, 255, 255], [8, 64, 120]];
   const mixed = from.map((value, i) => Math.round(value + strength * (to[i] - value)));
   const linear = mixed.map((v) => (v / 255 <= 0.04045 ? v / 255 / 12.92 : ((v / 255 + 0.055) / 1.055) ** 2.4));
