@@ -1,33 +1,42 @@
-"""Whole commands: seeds until decided, a margin, a baseline, seeds added by hand."""
+"""Seeds until decided, a margin, a baseline, seeds added by hand: from the plan to what is printed."""
 
 import json
 import re
+from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from tiebreak.api import Results, as_json, judge
 from tiebreak.data.catalog import load_dataset
+from tiebreak.errors import StudyError
+from tiebreak.evidence.until_decided import seeds_to_train
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution
 from tiebreak.study.store import read_study
-from tiebreak.study.study_file import interpret
+from tiebreak.study.study_file import interpret, read_study_file
 
-CLEAR = ("linear", "mlp(hidden_dim=2)", "--dataset", "digits", "--epochs", 4, "--lr", 0.02)
-CLOSE = ("linear", "same=linear", "--dataset", "digits", "--epochs", 1)
+CLOSE = {"contenders": ["linear", "same=linear"], "data": {"name": "digits"}, "recipe": {"epochs": 1}}
 
 
-def answer(done):
-    assert done.status == 0, done.stderr
-    return json.loads(done.stdout.splitlines()[-1])
+def train(folder: Path, content: dict, seeds: list[int] | None = None) -> Results:
+    """What `compare` does, without its figures; `seeds`: only these, whatever the rule says."""
+    study, _, _ = interpret(content, {})
+    data = load_dataset("digits")
+    for wanted in [seeds] if seeds else seeds_to_train(study, folder):
+        for _ in run_study(study, data, folder, Execution(), wanted):
+            pass
+    return judge(folder)
 
 
 def test_seeds_until_decided(tiebreak, tmp_path):
-    done = tiebreak("compare", *CLEAR, "--seeds", "auto", "--out", "s")
+    clear = ("linear", "mlp(hidden_dim=2)", "--dataset", "digits", "--epochs", 4, "--lr", 0.02)
+    done = tiebreak("compare", *clear, "--seeds", "auto", "--out", "s", "--json")
     assert done.status == 0, done.stderr
-    assert re.search(r"^linear beats mlp\(hidden_dim=2\) by .+; \d+ paired seeds", done.stdout, re.MULTILINE)
-    assert "stopped at the look at" in done.stdout
-    assert "pairing by seed" in done.stdout
-    reported = answer(tiebreak("report", "s", "--json"))
+    assert re.search(r"^linear beats mlp\(hidden_dim=2\) by .+; \d+ paired seeds", done.stderr, re.MULTILINE)
+    assert "stopped at the look at" in done.stderr
+    assert "pairing by seed" in done.stderr
+    reported = json.loads(done.stdout.splitlines()[-1])
     looks = reported["looks"]
     assert (looks["declared"], looks["stopped"]) == ([3, 5, 8, 12, 20, 30], True)
     assert [decision["reason"] for decision in looks["decisions"]] == ["a better"]
@@ -44,68 +53,66 @@ def test_seeds_until_decided(tiebreak, tmp_path):
     assert plan["looks"] == [3, 5, 8, 12, 20, 30]
 
 
-def test_an_interrupted_study_that_was_looked_at_ends_as_one_in_one_go(tiebreak, tmp_path):
-    arguments = (*CLOSE, "--seeds", "auto", "--looks", "2,3", "--equivalence", 0.5)
-    whole = answer(tiebreak("compare", *arguments, "--out", "whole", "--json"))
-    content = {"contenders": ["linear", "same=linear"], "data": {"name": "digits"}, "recipe": {"epochs": 1}}
-    study, _, _ = interpret(content | {"seeds": "auto", "looks": [2, 3], "equivalence": 0.5}, {})
-    for _ in run_study(study, load_dataset("digits"), tmp_path / "s", Execution(), seeds=[0]):
-        pass
-    between = answer(tiebreak("report", "s", "--json"))
+def test_an_interrupted_study_that_was_looked_at_ends_as_one_in_one_go(tmp_path):
+    content = CLOSE | {"seeds": "auto", "looks": [2, 3], "equivalence": 0.5}
+    whole = as_json(train(tmp_path / "whole", content))
+    between = as_json(train(tmp_path / "s", content, seeds=[0]))
     assert between["comparisons"] == []
     assert between["contenders"]["linear"]["missing"] == [1]
     assert "nothing is judged before the first look" in between["notes"][0]
-    resumed = answer(tiebreak("compare", *arguments, "--out", "s", "--json"))
+    resumed = as_json(train(tmp_path / "s", content))
     assert resumed["comparisons"] == whole["comparisons"]
     assert resumed["looks"] == whole["looks"]
     # The same model twice cannot differ by any seed.
     assert [pair["verdict"] for pair in whole["comparisons"]] == ["equivalent"]
 
 
-def test_seeds_added_by_hand_are_marked_and_fewer_refused(tiebreak, tmp_path):
-    assert tiebreak("compare", *CLOSE, "--seeds", 2, "--out", "s").status == 0
-    more = tiebreak("compare", *CLOSE, "--seeds", 3, "--out", "s")
-    assert more.status == 0, more.stderr
-    assert (
-        "seeds were added by hand (2 -> 3), so the stated error rate is no longer guaranteed" in more.stdout
-    )
-    reported = answer(tiebreak("report", "s", "--json"))
-    assert reported["seeds_added"] == [[2, 3]]
-    assert reported["comparisons"][0]["n_seeds"] == 3
-    header = read_study(tmp_path / "s").header
-    assert (header.seeds_added[0].before, header.seeds_added[0].now) == (2, 3)
+def test_seeds_added_by_hand_are_marked_and_fewer_refused(tmp_path):
+    folder = tmp_path / "s"
+    train(folder, CLOSE | {"seeds": 2})
+    more = train(folder, CLOSE | {"seeds": 3})
+    said = "seeds were added by hand (2 -> 3), so the stated error rate is no longer guaranteed"
+    assert said in str(more)
+    assert as_json(more)["seeds_added"] == [[2, 3]]
+    assert as_json(more)["comparisons"][0]["n_seeds"] == 3
+    header = read_study(folder).header
     for other, difference in (
-        (("--seeds", 2), "seeds was [0, 1, 2], now [0, 1]"),
-        (("--seeds", 4, "--equivalence", 0.1), "was [0, 1, 2], now"),
-        (("--seeds", "auto", "--max-seeds", 4), "was [0, 1, 2], now"),
-        (("--seeds", 3, "--baseline", "same"), 'baseline was null, now "same"'),
+        ({"seeds": 2}, r"seeds was \[0, 1, 2\], now \[0, 1\]"),
+        ({"seeds": 4, "equivalence": 0.1}, r"seeds was \[0, 1, 2\], now \[0, 1, 2, 3\]"),
+        ({"seeds": "auto", "max_seeds": 4}, r"seeds was \[0, 1, 2\], now \[0, 1, 2, 3\]"),
+        ({"seeds": 3, "baseline": "same"}, 'baseline was null, now "same"'),
     ):
-        refused = tiebreak("compare", *CLOSE, *other, "--out", "s")
-        assert refused.status == 2
-        assert difference in refused.stderr
-    assert read_study(tmp_path / "s").header == header
+        with pytest.raises(StudyError, match=difference):
+            train(folder, CLOSE | other)
+    assert read_study(folder).header == header
 
 
-def test_a_file_declares_margin_baseline_and_looks(tiebreak, tmp_path):
+def test_a_file_declares_margin_baseline_and_looks(tmp_path):
     (tmp_path / "s.toml").write_text(
-        'contenders = ["linear", "same=linear", "small=mlp(hidden_dim=4)"]\nseeds = "auto"\nmax_seeds = 3\n'
-        'equivalence = 0.02\nbaseline = "same"\nout = "s"\n[data]\nname = "digits"\n[recipe]\nepochs = 1\n'
+        'contenders = ["linear", "same=linear", "small=mlp(hidden_dim=4)"]\nseeds = "auto"\nmax_seeds = 6\n'
+        'equivalence = 0.02\nbaseline = "same"\n'
     )
-    done = tiebreak("run", "s.toml")
-    assert done.status == 0, done.stderr
-    assert "may be best" in done.stdout
-    assert "letters" not in done.stdout
-    reported = answer(tiebreak("report", "s", "--json"))
-    assert {pair["b"] for pair in reported["comparisons"]} == {"same"}
-    assert {pair["margin"] for pair in reported["comparisons"]} == {0.02}
-    assert reported["looks"]["declared"] == [3]
+    study, _, _ = read_study_file(tmp_path / "s.toml", {"max_seeds": 4})
+    assert (study.looks, study.seeds, study.baseline, study.equivalence) == (
+        (3, 4),
+        (0, 1, 2, 3),
+        "same",
+        0.02,
+    )
+    study, _, _ = read_study_file(tmp_path / "s.toml", {"looks": (2, 9)})
+    assert study.looks == (2, 6)
 
 
-def test_three_contenders_are_ranked_with_letters(tiebreak):
-    done = tiebreak("compare", "linear", "same=linear", "small=mlp(hidden_dim=4)", *CLOSE[2:], "--seeds", 2)
-    assert done.status == 0, done.stderr
-    assert re.search(r"contender +test acc +letters +may be best", done.stdout)
-    assert "share a letter could not be told apart" in done.stdout
+def test_three_contenders_are_ranked(tmp_path):
+    three = CLOSE | {"contenders": ["linear", "same=linear", "small=mlp(hidden_dim=4)"], "seeds": 2}
+    shown = str(train(tmp_path / "all", three))
+    assert re.search(r"contender +test acc +letters +may be best", shown)
+    assert "Contenders that share a letter could not be told apart." in shown
+    results = train(tmp_path / "baseline", three | {"baseline": "same"})
+    assert "letters" not in str(results)
+    assert "may be best" in str(results)
+    assert {pair["b"] for pair in as_json(results)["comparisons"]} == {"same"}
+    assert " nats of loss " in results.compare("loss")[0].sentence
 
 
 @pytest.mark.parametrize(
@@ -126,13 +133,13 @@ def test_three_contenders_are_ranked_with_letters(tiebreak):
     ],
 )
 def test_a_rule_that_cannot_be_is_refused_in_one_line(arguments, message, tiebreak, tmp_path):
-    done = tiebreak("compare", *CLOSE, *arguments)
+    done = tiebreak("compare", "linear", "same=linear", "--dataset", "digits", *arguments)
     assert (done.status, done.stderr.count("\n")) == (2, 1)
     assert message in done.stderr
     assert not list(tmp_path.iterdir())
 
 
 def test_seeds_until_decided_need_two_contenders(tiebreak):
-    done = tiebreak("compare", "linear", *CLOSE[2:], "--seeds", "auto")
+    done = tiebreak("compare", "linear", "--dataset", "digits", "--seeds", "auto")
     assert (done.status, done.stderr.count("\n")) == (2, 1)
     assert "name at least 2 contenders" in done.stderr
