@@ -198,7 +198,7 @@ for run, news in execute(tasks, digits_source(0.2).build(), TWO_WORKERS):
 """
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_workers_do_not_outlive_their_driver(how: signal.Signals, tmp_path: Path) -> None:
     paths = [str(Path(__file__).parent), *sys.path]
     driver = subprocess.Popen(
@@ -214,10 +214,10 @@ def test_workers_do_not_outlive_their_driver(how: signal.Signals, tmp_path: Path
         workers = [os.pidfd_open(worker) for worker in children(driver.pid)]
         assert len(workers) == 2
         assert list(tmp_path.glob("tiebreak-*"))
-        if how == signal.SIGINT:
-            os.killpg(driver.pid, how)  # as a terminal does at Ctrl-C
-        else:
+        if how == signal.SIGKILL:
             driver.send_signal(how)
+        else:
+            os.killpg(driver.pid, how)  # as terminals and schedulers do
         for worker in workers:
             assert select.select([worker], [], [], 60)[0], "the worker is still there"
             os.close(worker)

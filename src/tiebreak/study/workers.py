@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from queue import SimpleQueue
-from threading import Event, Thread
+from threading import Event, Lock, Thread
 from typing import BinaryIO, NoReturn
 
 import torch
@@ -39,14 +39,18 @@ from tiebreak.study.shared_data import SharedData, open_shared, share_data
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.run import NEVER, Stop
 
+LEAVING = Lock()
 PYTHON_ERROR = 1  # exit status of a process that an exception ended; it has printed the traceback
 
-# What a worker does before its imports: an interrupt at the keyboard is for the driver alone, and threads
-# that libraries start keep to the process's cores. It does not import the user's main script, as the workers
-# of `multiprocessing` do, so that a script needs no `if __name__ == "__main__"` to compare models.
+# What a worker does before its imports: signals that terminals and schedulers send to a whole group of
+# processes are for the driver alone, and threads that libraries start keep to the process's cores. It does
+# not import the user's main script, as the workers of `multiprocessing` do, so that a script needs no
+# `if __name__ == "__main__"` to compare models.
 START = """
 import json, os, signal, sys
-signal.signal(signal.SIGINT, signal.SIG_IGN)
+for name in ("SIGINT", "SIGTERM", "SIGHUP"):
+    if hasattr(signal, name):
+        signal.signal(getattr(signal, name), signal.SIG_IGN)
 sys.path[:], cores = json.loads(sys.argv[1])
 if cores:
     os.sched_setaffinity(0, cores)
@@ -264,5 +268,6 @@ def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: 
 
 def _leave(setup: Setup) -> NoReturn:
     """End this process, whatever it is computing. The driver could not tidy up, so do that for it."""
+    LEAVING.acquire()  # for good: one thread tidies up, and none ends the process meanwhile
     shutil.rmtree(setup.data.folder, ignore_errors=True)
     os._exit(0)
