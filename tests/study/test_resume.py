@@ -87,7 +87,7 @@ def test_finished_runs_are_kept_and_the_rest_goes_on(tmp_path: Path, whole: dict
 def test_a_stop_request_stores_what_is_under_way(tmp_path: Path, whole: dict[str, object]) -> None:
     folder, stop = tmp_path / "study", StopRequest()
     with pytest.raises(StoppedError, match="The study was stopped; what is finished is kept"):
-        for event in run_study(STUDY, some_images(), folder, Execution(), stop):
+        for event in run_study(STUDY, some_images(), folder, Execution(), stop=stop):
             if isinstance(event.news, EpochResult) and event.news.epoch == 2:
                 stop.signal = 15
     assert (folder / LINEAR / "checkpoint.safetensors").is_file()

@@ -389,7 +389,7 @@ def test_a_report_never_runs_the_code_that_a_study_names(
         path.write_text(f"from pathlib import Path\nPath({str(ran)!r}).touch()\nmake = None\n")
     monkeypatch.syspath_prepend(tmp_path)
     names = (f"{folder / 'evil.py'}:make", "evil_module:make", "../../../evil.py:make")
-    contenders = tuple(Contender(label=name, model=name) for name in names)
+    contenders = tuple(Contender(label=f"evil-{n}", model=name) for n, name in enumerate(names))
     study = Study(contenders=contenders, seeds=(0, 1))
     (folder / "evil.py").rename(tmp_path / "evil.py")  # a study begins in an empty folder
     begin_study(folder, study, FACTS, describe_environment())
