@@ -153,7 +153,7 @@ def _start(slot: int, workers: int, setup: Setup, task: Task, arrivals: Arrivals
     """Start a worker process and hand it its first task."""
     threads = str(setup.execution.threads)
     cores = _cores_of(slot, workers, setup.execution.threads)
-    process = subprocess.Popen(
+    process = subprocess.Popen(  # nosec B603
         [sys.executable, "-c", START, json.dumps([sys.path, cores])],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -205,7 +205,7 @@ def _listen(worker: Worker, arrivals: Arrivals) -> None:
     with stream:
         try:
             while True:
-                arrivals.put((worker, pickle.load(stream)))  # noqa: S301 - from a process of our own
+                arrivals.put((worker, pickle.load(stream)))  # noqa: S301 - from a process of our own  # nosec B301
         except (EOFError, pickle.UnpicklingError):  # it ended, maybe in the midst of a message
             arrivals.put((worker, None))
 
@@ -231,7 +231,7 @@ def work() -> NoReturn:
     # What a user's model reads or prints must not get between the messages.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
-    setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver
+    setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver  # nosec B301
     data = open_shared(setup.data)
     tasks: SimpleQueue[Task] = SimpleQueue()
     stop = Event()
@@ -257,7 +257,7 @@ def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: 
     """Take tasks from the driver, and None, the order to stop; leave when there is no driver any more."""
     try:
         while True:
-            order: Task | None = pickle.load(inbox)  # noqa: S301 - from our driver
+            order: Task | None = pickle.load(inbox)  # noqa: S301 - from our driver  # nosec B301
             if order is None:
                 stop.set()
             else:
