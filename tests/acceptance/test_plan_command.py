@@ -86,7 +86,16 @@ def test_what_no_number_of_seeds_can_show_is_said(tiebreak):
     done = tiebreak("plan", "--difference", 0.001, *FREE)
     assert done.status == 0, done.stderr
     assert "No number of seeds shows a difference of 0.1 points with 80% power" in done.stdout
-    assert "of 10,000 images is too small; about 1,100,000 would do." in done.stdout
+    assert "the test set of 10,000 images is too small; about 1,100,000 would do." in done.stdout
+
+
+def test_seeds_that_differ_too_much_are_told_from_a_small_test_set(tmp_path, tiebreak):
+    rng = np.random.default_rng(6)
+    shares = {"cnn": [[0.9], [0.3], [0.9]], "mlp": [[0.3], [0.9], [0.3]]}
+    wild = {name: rng.random((3, 2_000)) < np.array(share) for name, share in shares.items()}
+    write_study(tmp_path / "wild", make_study(contenders=contenders("cnn", "mlp"), seeds=3), wild)
+    done = tiebreak("plan", "--difference", 0.06, "--pilot", "wild")
+    assert "takes more than 1,000 seeds: they differ too much." in done.stdout
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from rich.table import Table as RichTable
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.budget import Budget
 from tiebreak.evidence.judgement import Judgement, uncertainty
+from tiebreak.evidence.planning import MAX_SEEDS
 from tiebreak.evidence.simultaneous import Ranking
 from tiebreak.report.palette import contender_colours
 from tiebreak.report.tables import (
@@ -174,28 +175,31 @@ def print_evidence(
 
 def print_budget(budget: Budget, console: Console) -> None:
     """What a difference takes: seeds, time, and what the test set can show at all."""
+    say(f"Planned from {budget.basis.source}.", console)
+    say(_how_many_seeds(budget), console)
+    if budget.equivalence_seeds is not None:
+        say(f"To show equal contenders equivalent within that: {budget.equivalence_seeds} seeds.", console)
+    smallest = 100 * budget.advice.smallest_difference
+    say(f"The smallest difference this test set can ever show: {smallest:.2g} points.\n", console)
+    print_table(power_table(budget), console, coloured=False)
+
+
+def _how_many_seeds(budget: Budget) -> str:
     advice, basis = budget.advice, budget.basis
     points = f"{100 * advice.difference:g}"
     what = f"a difference of {points} point{'' if points == '1' else 's'}"
-    say(f"Planned from {basis.source}.", console)
-    if advice.seeds is None:
-        images = float(f"{basis.test_images * advice.test_set_factor:.2g}")
-        say(
-            f"No number of seeds shows {what} with {advice.power_wanted:.0%} power here: the test set",
-            console,
-        )
-        say(f"of {basis.test_images:,} images is too small; about {images:,.0f} would do.", console)
-    else:
-        time = (
-            "" if basis.seconds_per_seed is None else f", {duration(advice.seeds * basis.seconds_per_seed)}"
-        )
-        tail = f"{time} of training" if time else ""
-        say(f"To show {what} with {advice.power_wanted:.0%} power: {advice.seeds} seeds{tail}.", console)
-    if budget.equivalence_seeds is not None:
-        say(f"To show equal contenders equivalent within that: {budget.equivalence_seeds} seeds.", console)
-    smallest = 100 * advice.smallest_difference
-    say(f"The smallest difference this test set can ever show: {smallest:.2g} points.\n", console)
-    print_table(power_table(budget), console, coloured=False)
+    power = f"{advice.power_wanted:.0%} power"
+    if advice.seeds is not None:
+        each = basis.seconds_per_seed
+        time = "" if each is None else f", {duration(advice.seeds * each)} of training"
+        return f"To show {what} with {power}: {advice.seeds} seeds{time}."
+    if advice.smallest_difference < advice.difference:
+        return f"To show {what} with {power} takes more than {MAX_SEEDS:,} seeds: they differ too much."
+    images = float(f"{basis.test_images * advice.test_set_factor:.2g}")
+    return (
+        f"No number of seeds shows {what} with {power} here: the test set of {basis.test_images:,} images is "
+        f"too small; about {images:,.0f} would do."
+    )
 
 
 def say(text: str, console: Console) -> None:
