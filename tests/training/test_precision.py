@@ -114,6 +114,8 @@ def test_weights_of_a_prepared_model_fit_the_plain_one(kind, precision):
     with torch.no_grad():
         for parameter in prepared.parameters():
             parameter.mul_(2)
+    assert [name for name, _ in prepared.named_parameters()] == [name for name, _ in plain.named_parameters()]
+    assert [name for name, _ in prepared.named_modules()] == [name for name, _ in plain.named_modules()]
     state = prepared.state_dict()
     assert list(state) == list(source.state_dict())
     assert all(tensor.dtype == torch.float32 for tensor in state.values())
