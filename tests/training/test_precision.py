@@ -49,7 +49,7 @@ def make(kind: type[nn.Module], **arguments) -> nn.Module:
 
 def run(data: ImageDataset, model: str, precision: str, **recipe) -> RunResult:
     spec = RunSpec(model=model, recipe=Recipe(epochs=2, batch_size=32, **recipe), seed=1, val_size=40)
-    *_, result = train_run(spec, data, CPU, precision)
+    *_, result = train_run(spec, data, CPU, precision=precision)
     return result
 
 
@@ -114,6 +114,8 @@ def test_weights_of_a_prepared_model_fit_the_plain_one(kind, precision):
     with torch.no_grad():
         for parameter in prepared.parameters():
             parameter.mul_(2)
+    assert [name for name, _ in prepared.named_parameters()] == [name for name, _ in plain.named_parameters()]
+    assert [name for name, _ in prepared.named_modules()] == [name for name, _ in plain.named_modules()]
     state = prepared.state_dict()
     assert list(state) == list(source.state_dict())
     assert all(tensor.dtype == torch.float32 for tensor in state.values())
@@ -223,7 +225,7 @@ def test_onednn_is_used_only_inside_a_run_and_only_if_it_is_true_fp32(data):
         assert switch.fp32_precision == "bf16"
     assert switch.fp32_precision == before
     spec = RunSpec(model="linear", recipe=Recipe(epochs=1), seed=0, val_size=40)
-    events = train_run(spec, data, CPU, "fp32")
+    events = train_run(spec, data, CPU, precision="fp32")
     next(events)
     assert switch.fp32_precision == ("bf16" if is_true else before)
     events.close()
@@ -292,3 +294,33 @@ def test_bf16_autocast_is_what_the_prepared_model_computes():
         expected = model.to(memory_format=torch.channels_last)(images).float()
     with torch.no_grad():
         assert torch.equal(prepared(images), expected)
+
+
+@pytest.mark.parametrize("name", ["adam", "adamw", "sgd"])
+def test_a_loaded_optimiser_goes_on_as_the_one_that_was_stored(name):
+    """Files hold contiguous tensors, the convolutions of a prepared model are channels_last."""
+    recipe = Recipe(optimizer=name)
+    images = torch.randn(4, *SHAPE, generator=torch.Generator().manual_seed(0))
+    images = images.to(memory_format=torch.channels_last)
+
+    def prepared():
+        model = make(SimpleCNN)
+        model = prepare_model(model, choose_placement(model, SHAPE, CPU, "fp32"))
+        return model, make_optimizer(recipe, model)
+
+    def step(model, optimizer):
+        optimizer.zero_grad()
+        model(images).square().sum().backward()
+        optimizer.step()
+
+    model, optimizer = prepared()
+    step(model, optimizer)
+    stored = copy.deepcopy((model.state_dict(), optimizer.state_dict()))
+    for state in stored[1]["state"].values():
+        state.update({key: value.contiguous() for key, value in state.items() if value is not None})
+    other, loaded = prepared()
+    other.load_state_dict(stored[0])
+    loaded.load_state_dict(stored[1])
+    for one_model, one_optimizer in ((model, optimizer), (other, loaded)):
+        step(one_model, one_optimizer)
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), other.parameters(), strict=True))

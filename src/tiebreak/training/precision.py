@@ -149,8 +149,11 @@ class Bf16(nn.Module):
             logits = self.model(images)
         return logits.float()
 
+    # Layers, parameters and weights have the names that the model's author gave them.
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        return self.model.named_modules(*args, **kwargs)
+
     def state_dict(self, *args: Any, **kwargs: Any) -> Any:
-        """The model's own: weights that were stored fit the model as its author wrote it."""
         return self.model.state_dict(*args, **kwargs)
 
     def load_state_dict(self, *args: Any, **kwargs: Any) -> Any:
