@@ -8,7 +8,10 @@ import pytest
 from tiebreak.api import Results
 from tiebreak.evidence.predictions import read_predicted
 
-SECTIONS = ["verdict", "curves", "cost", "classes", "confusion", "mistakes", "calibration", "inside", "why", "again", "try"]
+SECTIONS = [
+    "verdict", "curves", "cost", "classes", "confusion", "mistakes",
+    "calibration", "inside", "why", "again", "try",
+]  # fmt: skip
 
 
 def test_opens_without_a_complaint_or_a_request(look: Any, study: Results) -> None:
@@ -114,8 +117,7 @@ def test_switches_redraw_charts(look: Any) -> None:
     assert look.page.evaluate("document.getElementById('reliability-chart').data[1].x") != first
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
 def test_fits_the_screen_and_has_no_serious_barrier(
     open_page: Any, study: Results, width: int, scheme: str
 ) -> None:
