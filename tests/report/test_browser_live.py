@@ -15,8 +15,8 @@ TOLERANCE = 2e-3  # weights travel in half precision
 ANSWERS = """async ([label, seed]) => {
   const model = LIVE.find((m) => m.label === label), answers = [];
   for (let position = 0; position < 100; position++) {
-    const probs = await probabilities(model, await sheetPixels(position), seed);
-    answers.push([DATA.sheet.images[position].index, probs]);
+    const answer = await probabilities(model, await sheetPixels(position), seed);
+    answers.push([DATA.sheet.images[position].index, answer]);
   }
   return answers;
 }"""

@@ -117,8 +117,7 @@ def test_switches_redraw_charts(look: Any) -> None:
     assert look.page.evaluate("document.getElementById('reliability-chart').data[1].x") != first
 
 
-@pytest.mark.parametrize("width", [390, 1440])
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
 def test_fits_the_screen_and_has_no_serious_barrier(
     open_page: Any, study: Results, width: int, scheme: str
 ) -> None:

@@ -1,4 +1,4 @@
-"""The page as a file: valid, self-contained, made from the folder alone, and nothing can break out of it."""
+"""The page as a file: valid, self-contained, made from the folder alone; nothing can break out of it."""
 
 import base64
 import hashlib
