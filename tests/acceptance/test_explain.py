@@ -162,7 +162,7 @@ def test_the_cue_that_is_drawn_is_the_cue_that_is_found(tmp_path: Path) -> None:
 
 
 def test_a_permutation_commutes_with_training_for_the_mlp(digits: ImageDataset, tmp_path: Path) -> None:
-    """Within noise an MLP learns permuted images as well: the same number of units, another order of inputs."""
+    """Within noise an MLP learns permuted images as well: only the order of its inputs is another."""
     results = tb.compare(
         ["mlp(hidden_dim=32)", "mlp(hidden_dim=32)@permute-pixels"],
         digits,
@@ -226,8 +226,8 @@ def test_transforms_in_a_study_file_and_on_the_command_line_mean_the_same(tmp_pa
 
     file = tmp_path / "study.toml"
     file.write_text(
-        'contenders = ["cnn@blur(1)@test:shift(2)", {model = "cnn", transforms = ["blur(1.0)", "test:shift(2)"], '
-        'label = "same", train_fraction = 0.5}]\n'
+        'contenders = ["cnn@blur(1)@test:shift(2)", {model = "cnn", label = "same", train_fraction = 0.5, '
+        'transforms = ["blur(1.0)", "test:shift(2)"]}]\n'
     )
     one, other = read_study_file(file, {})[0].contenders
     assert one.label == "cnn@blur(1.0)@test:shift(2)"
