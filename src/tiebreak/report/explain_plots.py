@@ -149,7 +149,7 @@ def save_explanation_figures(explanation: Explanation, folder: Path) -> list[Pat
     if explanation.shift is not None:
         kinds = {point.distortion for point in explanation.shift.points}
         figure = Figure(figsize=(3 * len(kinds), 3.2), layout="constrained")
-        plot_distortions(explanation.shift, figure.subplots(1, len(kinds), sharey=True))
+        plot_distortions(explanation.shift, list(figure.subplots(1, len(kinds), sharey=True)))
         paths += save_figure(figure, folder / "shift")
     return paths
 
