@@ -226,9 +226,8 @@ def test_transforms_in_a_study_file_and_on_the_command_line_mean_the_same(tmp_pa
 
     file = tmp_path / "study.toml"
     file.write_text(
-        'contenders = ["cnn@blur(1)@test:shift(2)", '
-        '{model = "cnn", transforms = ["blur(1.0)", "test:shift(2)"], '
-        'label = "same", train_fraction = 0.5}]\n'
+        'contenders = ["cnn@blur(1)@test:shift(2)", {model = "cnn", label = "same", train_fraction = 0.5, '
+        'transforms = ["blur(1.0)", "test:shift(2)"]}]\n'
     )
     one, other = read_study_file(file, {})[0].contenders
     assert one.label == "cnn@blur(1.0)@test:shift(2)"

@@ -75,8 +75,10 @@ def plot_permutation(arrangement: Arrangement, axes: Axes) -> Axes:
         )
     axes.set_xticks([0, 1], ["images as they are", "pixels permuted"])
     axes.set_xlim(-0.45, 1.45)
-    axes.legend(frameon=False)
-    return _finish(axes, "What a permutation of the pixels takes away")
+    axes.legend(frameon=False, loc="lower center")
+    _finish(axes, "What a permutation of the pixels takes away")
+    axes.set_ylim(0, min(1.1 * axes.get_ylim()[1], HIGHEST))
+    return axes
 
 
 def plot_data_curve(curve: DataCurve, axes: Axes) -> Axes:
@@ -147,7 +149,7 @@ def save_explanation_figures(explanation: Explanation, folder: Path) -> list[Pat
     if explanation.shift is not None:
         kinds = {point.distortion for point in explanation.shift.points}
         figure = Figure(figsize=(3 * len(kinds), 3.2), layout="constrained")
-        plot_distortions(explanation.shift, figure.subplots(1, len(kinds), sharey=True))
+        plot_distortions(explanation.shift, list(figure.subplots(1, len(kinds), sharey=True)))
         paths += save_figure(figure, folder / "shift")
     return paths
 
