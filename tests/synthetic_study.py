@@ -9,6 +9,7 @@ from tiebreak.models.cost import Cost
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study
 from tiebreak.study.store import DataFacts, begin_study, write_failed_run, write_run
+from tiebreak.training.precision import Placement
 from tiebreak.training.run import Predictions, RunResult, Timing
 
 CLASSES = ("cat", "dog", "ship")
@@ -48,6 +49,7 @@ def result(correct: np.ndarray, params: int = 100) -> RunResult:
         weights={},
         cost=Cost(params=params, flops=2 * params, bytes=4 * params),
         timing=Timing(train_seconds=2.0, evaluate_seconds=0.5, images_per_second=100.0),
+        placement=Placement(device="cpu", precision="fp32"),
     )
 
 

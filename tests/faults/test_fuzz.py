@@ -20,6 +20,7 @@ from tiebreak.study.plan import Study, make_study, parse_contender
 from tiebreak.study.store import DataFacts, begin_study, read_study, write_failed_run, write_run
 from tiebreak.study.study_file import StudyFile, interpret, read_study_file
 from tiebreak.training.loop import History
+from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import Predictions, RunResult, Timing
 
@@ -143,6 +144,7 @@ def good_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ),
         test_loss=1.0, test_acc=0.5, weights={}, cost=Cost(params=1, flops=1, bytes=1),
         timing=Timing(train_seconds=1.0, evaluate_seconds=1.0, images_per_second=1.0),
+        placement=Placement(device="cpu", precision="fp32"),
     )  # fmt: skip
     write_run(folder, study.contenders[0], 0, result, "cpu", 1)
     write_failed_run(folder, study.contenders[0], 1, "nan")

@@ -32,6 +32,7 @@ from tiebreak.study.store import (
     write_run,
 )
 from tiebreak.training.loop import History
+from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import Predictions, RunResult, Timing
 
@@ -70,6 +71,7 @@ def some_result(seed: int) -> RunResult:
         weights={"bias": torch.arange(3.0)},
         cost=Cost(params=3, flops=6, bytes=12),
         timing=Timing(train_seconds=1.0, evaluate_seconds=0.5, images_per_second=10.0),
+        placement=Placement(device="cpu", precision="fp32"),
     )
 
 

@@ -297,7 +297,7 @@ def find_divergence(bench: Bench, data: ImageDataset) -> str | None:
     from its last checkpoint, this time looking.
     """
     again = _prepare(bench.spec, data, bench.device, bench.placement.precision)
-    with global_stream(bench.spec.seed, "dropout"):
+    with global_stream(bench.spec.seed, "dropout"), computing(bench.placement):
         if bench.state.last_saved is not None:
             restore_state(again.state, bench.device, bench.run, bench.state.last_saved)
         for result in _fit(again):
