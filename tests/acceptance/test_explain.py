@@ -119,7 +119,16 @@ def test_a_folder_of_another_recipe_is_refused(everything: Explanation, digits: 
     with pytest.raises(
         StudyError, match=r"holds another study \(contenders\[0\]\.recipe\.epochs was 1, now 2\)"
     ):
-        explain("mlp(hidden_dim=32)", "cnn(width=4)", digits, seeds=2, epochs=2, out=everything.stored.folder)
+        explain(
+            "mlp(hidden_dim=32)",
+            "cnn(width=4)",
+            digits,
+            seeds=2,
+            epochs=2,
+            batch_size=32,
+            lr=3e-3,
+            out=everything.stored.folder,
+        )
 
 
 def test_more_seeds_and_questions_join_what_is_there(digits: ImageDataset, tmp_path: Path) -> None:
