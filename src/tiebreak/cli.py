@@ -4,6 +4,7 @@ import json
 import shlex
 import signal
 import sys
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -22,9 +23,12 @@ from tiebreak.cli_options import (
 from tiebreak.errors import StoppedError, TiebreakError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.console import Console
 
     from tiebreak.api import Results
+    from tiebreak.study.stop import StopRequest
 
 EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
 DEFAULT_DATASET = "fashion-small"
@@ -98,7 +102,8 @@ def explain(
         raise TiebreakError("--budget picks the seeds; leave out --seeds, or leave out --budget.")
     study, execution, out = interpret({"contenders": [a, b], "seeds": 3}, overrides)
     request = make_request(study, ask, budget, out)
-    explanation = run_explanation(request, execution, console=_console(stderr=as_json))
+    with _stoppable() as stop:
+        explanation = run_explanation(request, execution, console=_console(stderr=as_json), stop=stop)
     print_explanation(explanation, _console(stderr=as_json))
     if as_json:
         typer.echo(json.dumps(explanation_as_json(explanation)))
@@ -286,20 +291,28 @@ def _load(name: str | None, data_dir: Path | None, resize: int | None) -> Any:
 
 def _run(planned: Any, as_json: bool) -> None:
     from tiebreak.api import run as run_planned
-    from tiebreak.study.stop import stop_on_signals
 
     study, execution, out = planned
+    with _stoppable() as stop:
+        # With --json, stdout is for the object alone.
+        results = run_planned(study, execution, out, console=_console(stderr=as_json), stop=stop)
+    _print_results(results, as_json)
+
+
+@contextmanager
+def _stoppable() -> "Iterator[StopRequest]":
+    """Let Ctrl-C and SIGTERM stop the study inside the block gently, and say how to go on."""
+    from tiebreak.study.stop import stop_on_signals
+
     with stop_on_signals() as stop:
         try:
-            # With --json, stdout is for the object alone.
-            results = run_planned(study, execution, out, console=_console(stderr=as_json), stop=stop)
+            yield stop
         except (StoppedError, SystemExit):
             if stop.signal is None:
                 raise
             command = shlex.join(["tiebreak", *sys.argv[1:]])
             sys.stderr.write(f"tiebreak: stopped; what is finished is kept. To go on: {command}\n")
             raise SystemExit(128 + stop.signal) from None
-    _print_results(results, as_json)
 
 
 def _print_results(results: "Results", as_json: bool) -> None:

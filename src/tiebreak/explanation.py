@@ -32,6 +32,7 @@ from tiebreak.study.plan import (
     make_study,
     parse_contender,
 )
+from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import extend_study, read_study
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.recipe import Recipe
@@ -74,6 +75,8 @@ def make_request(study: Study, ask: str | None, budget: str | None, out: Path | 
     """
     if len(study.contenders) != 2:
         raise StudyError(f"explain is about two contenders, A and B; got {len(study.contenders)}.")
+    if study.looks is not None:
+        raise StudyError("explain needs a number of seeds, e.g. --seeds 3; it cannot decide that by itself.")
     return Request(
         study=study,
         questions=DEFAULT_QUESTIONS if ask is None else parse_questions(ask),
@@ -118,11 +121,16 @@ def explain(
 
 
 def run_explanation(
-    request: Request, execution: Execution, data: ImageDataset | None = None, console: Console | None = None
+    request: Request,
+    execution: Execution,
+    data: ImageDataset | None = None,
+    console: Console | None = None,
+    stop: StopRequest | None = None,
 ) -> Explanation:
     """Train what is missing, answer the questions, write explain.json and the figures.
 
-    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong.
+    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
+    `stop` is set and what is under way is stored.
     """
     console = console or Console(quiet=True)
     if data is None:
@@ -136,7 +144,7 @@ def run_explanation(
     a, b = request.pair
     needed = needed_contenders(request.questions, a, b)
     study = extend_study(folder, request.study.model_copy(update={"contenders": needed}))
-    events = run_study(study, data, folder, execution)
+    events = run_study(study, data, folder, execution, request.study.seeds, stop)
     for _ in show_progress(events, study, _runs_ended(folder, study), console):
         if chosen is not None and not (folder / "budget.json").is_file():
             write_json(folder / "budget.json", chosen.model_dump())

@@ -2,7 +2,7 @@
 
 # Okabe & Ito's set, told apart with every common kind of colour blindness
 # (https://jfly.uni-koeln.de/color/), in an order that also differs in lightness.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#F0E442")
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#999999", "#F0E442")
 
 
 def contender_colours(labels: list[str]) -> dict[str, str]:

@@ -26,7 +26,7 @@ from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
 from tiebreak.models.cost import Cost
 from tiebreak.study.environment import Environment
-from tiebreak.study.lock import HOLDER, LOCK
+from tiebreak.study.lock import HOLDER, LOCK, study_lock
 from tiebreak.study.plan import Contender, Plan, Seed, Study
 from tiebreak.study.reading import SCHEMA_VERSION, read_predictions, read_record, read_weights
 from tiebreak.training.loop import History
@@ -226,38 +226,31 @@ def check_place(folder: Path) -> None:
 
 
 def extend_study(folder: Path, study: Study) -> Study:
-    """Let the study in a folder grow by the contenders and seeds of `study`; gives what it is then.
+    """Let the study in a folder grow by the contenders of `study`; gives the plan to go on with.
 
-    What is there stays: contenders and seeds are only added. An empty folder is left alone.
+    What is there stays. Its seeds stay too if all that are asked for are among them; more seeds are then for
+    `begin_study` to add. A folder without a study is left alone.
 
-    Raises: StudyError if data or level differ, or a contender of the same label is another one.
+    Raises: StudyError if anything else differs, or a contender of the same label is another one.
     """
     if not (folder / "study.json").exists():
         return study
-    header = read_study(folder).header
-    there = {contender.label: contender for contender in header.study.contenders}
-    merged = there | {contender.label: contender for contender in study.contenders}
-    grown = study.model_copy(
-        update={
-            "contenders": tuple(merged.values()),
-            "seeds": tuple(dict.fromkeys((*header.study.seeds, *study.seeds))),
-        }
-    )
-    same = header.study.model_copy(update={"contenders": tuple(merged[label] for label in there)})
-    if same.identity != header.study.identity or (same.data, same.level) != (
-        grown.data.model_copy(update={"data_dir": same.data.data_dir}),
-        grown.level,
-    ):
-        difference = _first_difference(
-            header.study.model_dump(mode="json"),
-            grown.model_copy(update={"contenders": same.contenders, "seeds": same.seeds}).model_dump(
-                mode="json"
-            ),
-        )
-        raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
-    if grown.identity != header.study.identity:
-        _write_json(folder / "study.json", header.model_copy(update={"study": grown}))
-    return grown
+    with study_lock(folder):
+        header = read_study(folder).header
+        there = {contender.label: contender for contender in header.study.contenders}
+        merged = there | {contender.label: contender for contender in study.contenders}
+        shared = {"seeds": header.study.seeds, "data": header.study.data}
+        asked = study.model_copy(update={**shared, "contenders": tuple(merged[label] for label in there)})
+        same_images = study.data.model_copy(update={"data_dir": header.study.data.data_dir})
+        if asked.identity != header.study.identity or same_images != header.study.data:
+            now = asked.model_copy(update={"data": study.data}).model_dump(mode="json")
+            difference = _first_difference(header.study.model_dump(mode="json"), now)
+            raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
+        grown = header.study.model_copy(update={"contenders": tuple(merged.values())})
+        if grown.identity != header.study.identity:
+            _write_json(folder / "study.json", header.model_copy(update={"study": grown}))
+    among = set(study.seeds) <= set(grown.seeds)
+    return grown if among else grown.model_copy(update={"seeds": study.seeds})
 
 
 def _first_difference(before: object, now: object, path: str = "") -> str:
