@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.calibration import (
     calibrate,
     expected_error,
@@ -15,7 +16,6 @@ from tiebreak.evidence.calibration import (
 )
 from tiebreak.evidence.comparison import compare_predictions
 from tiebreak.evidence.curves import find_overfitting
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.mistakes import find_mistakes, most_disputed, seed_disagreement
 from tiebreak.evidence.per_class import compare_classes, confusion
 from tiebreak.evidence.predictions import Predicted

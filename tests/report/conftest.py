@@ -20,6 +20,8 @@ from tiebreak.training.recipe import Recipe
 
 HOSTILE_CLASS = "</script><img src=x onerror=alert(1)>"
 HOSTILE_LABEL = '<b>cnn</b> & "co"'
+# The page computes in single precision; predictions stored by bf16 runs differ in the third decimal.
+PLAIN = Execution(precision="fp32", executor="serial")
 FLAGS = [
     "--no-sandbox",
     "--disable-gpu",
@@ -107,7 +109,7 @@ def study(clothes: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Re
         seeds=2,
         data=DataChoice(name="clothes"),
     )
-    return run(plan, out=tmp_path_factory.mktemp("studies") / "clothes", data=clothes)
+    return run(plan, PLAIN, tmp_path_factory.mktemp("studies") / "clothes", clothes)
 
 
 @pytest.fixture(scope="session")
@@ -126,18 +128,26 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Resul
         "cnn": "cnn(width=4)",
         "normed": f"{code}:normed",
         "local": f"{code}:Local",
+        "untied": "local(width=2)",
         "skip": f"{code}:Skip",
+        "permuted": "linear",
     }
     recipe = Recipe(epochs=2, batch_size=50)
     plan = make_study(
         contenders=tuple(
-            Contender(label=label, model=model, recipe=recipe) for label, model in models.items()
+            Contender(
+                label=label,
+                model=model,
+                recipe=recipe,
+                transforms=("permute-pixels",) if label == "permuted" else (),
+            )
+            for label, model in models.items()
         ),
         seeds=2,
         data=DataChoice(name="colours"),
     )
     folder = tmp_path_factory.mktemp("studies") / "kinds"
-    for _ in run_study(plan, data, folder, Execution()):
+    for _ in run_study(plan, data, folder, PLAIN):
         pass
     results = judge(folder)
     keep_inside(results.stored, data)

@@ -23,7 +23,7 @@ ANSWERS = """async ([label, seed]) => {
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("label", ["linear", "mlp", "cnn", "normed", "local"])
+@pytest.mark.parametrize("label", ["linear", "mlp", "cnn", "normed", "local", "untied"])
 def test_answers_as_pytorch_does(look_kinds: Any, kinds: Results, label: str, seed: int) -> None:
     answers = look_kinds.page.evaluate(ANSWERS, [label, str(seed)])
     assert len({index for index, _ in answers}) == 100
@@ -33,8 +33,9 @@ def test_answers_as_pytorch_does(look_kinds: Any, kinds: Results, label: str, se
 
 
 def test_a_model_that_is_no_chain_is_left_out_with_a_sentence(look_kinds: Any) -> None:
-    sentence = look_kinds.page.locator("#try .banner").inner_text()
-    assert sentence == "skip cannot answer here: something other than a layer computes the input of head."
+    skip, permuted = look_kinds.page.locator("#try .banner").all_inner_texts()
+    assert skip == "skip cannot answer here: something other than a layer computes the input of head."
+    assert permuted == "permuted cannot answer here: its images are changed first (permute-pixels)."
     assert look_kinds.complaints == []
 
 

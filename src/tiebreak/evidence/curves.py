@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiebreak.evidence.errors import EvidenceError
+from tiebreak.errors import EvidenceError
 from tiebreak.training.loop import History
 
 

@@ -9,7 +9,7 @@ from functools import cached_property
 import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
-from tiebreak.evidence.errors import EvidenceError
+from tiebreak.errors import EvidenceError
 from tiebreak.study.store import StoredStudy
 
 

@@ -15,9 +15,8 @@ from jaxtyping import Bool
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import transform_dataset
-from tiebreak.errors import StudyError
+from tiebreak.errors import EvidenceError, StudyError
 from tiebreak.evidence.comparison import Comparison, compare_scores
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.quality import Spread
 from tiebreak.evidence.spatial import Scores, accuracy_of, load_correct
 from tiebreak.files import atomic_write

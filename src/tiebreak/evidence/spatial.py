@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.comparison import Comparison, compare_scores
-from tiebreak.evidence.errors import EvidenceError
 from tiebreak.evidence.quality import Spread, correct_on_test, spread
 from tiebreak.evidence.questions import (
     Ingredient,

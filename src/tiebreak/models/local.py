@@ -21,6 +21,7 @@ from torch.nn import functional as F
 
 from tiebreak.errors import ModelError
 from tiebreak.models.cnn import MIN_SIZE, SimpleCNN
+from tiebreak.models.layers import Chain, Layer
 
 TAPS = 9  # of a 3x3 filter
 
@@ -140,6 +141,18 @@ class LocalNet(nn.Module):
         self.local2 = LocallyConnected(width, 2 * width, height // 2, breadth // 2)
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(2 * width * (height // 4) * (breadth // 4), num_classes)
+
+    def chain(self) -> Chain:
+        """The layers as plain data, for a page that computes them."""
+        pool = {"name": "pool", "kernel": (2, 2), "stride": (2, 2)}
+        layers = []
+        for name in ("local1", "local2"):
+            layers += [
+                Layer(kind="local", name=name),
+                Layer(kind="relu", name="relu"),
+                Layer(kind="maxpool", **pool),
+            ]
+        return Chain(layers=(*layers, Layer(kind="flatten", name="flatten"), Layer(kind="linear", name="fc")))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         features = images.permute(2, 3, 0, 1)

@@ -65,6 +65,9 @@ def _reason_to_leave_out(stored: StoredStudy, label: str, chains: dict[str, Chai
     finished = list(stored.finished(label).values())
     if not finished:
         return "no run of it has finished"
+    contender = next(c for c in stored.study.contenders if c.label == label)
+    if contender.transforms:
+        return f"its images are changed first ({', '.join(contender.transforms)})"
     if label not in chains:
         return "the study folder does not tell its layers (run the study again to add them)"
     if chains[label].left_out:

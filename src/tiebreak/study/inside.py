@@ -10,6 +10,8 @@ from typing import TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.subset import take_fraction
+from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
 from tiebreak.models.catalog import build_model
@@ -60,9 +62,11 @@ def keep_inside(stored: StoredStudy, data: ImageDataset) -> None:
 def first_step(stored: StoredStudy, contender: Contender, seed: int, data: ImageDataset) -> Anatomy:
     """The first training step of a run again, from the same weights on the same batch."""
     recipe = contender.recipe
+    data = transform_dataset(data, contender.transforms, seed)
     train, _ = data.split(
         stored.header.data.val_images, derive_seed(seed, "split"), stored.study.data.stratify
     )
+    train = take_fraction(train, contender.train_fraction, stream(seed, "subset"))
     batches = train.batches(
         recipe.batch_size,
         shuffle=True,
