@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiebreak.errors import ModelError, StudyError, TiebreakError
+from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.models.cost import Cost
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, make_study, parse_contender
@@ -78,7 +78,7 @@ def one_line(error: TiebreakError) -> bool:
 def test_any_text_is_a_contender_or_an_error(text: str) -> None:
     try:
         contender = parse_contender(text, Recipe())
-    except ModelError as error:
+    except TiebreakError as error:
         assert one_line(error)
     else:
         assert contender.model

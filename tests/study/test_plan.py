@@ -12,6 +12,7 @@ from tiebreak.training.recipe import Recipe
 
 labels = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
 models = st.sampled_from(["mlp", "cnn", "cnn(width=64)", "mlp(hidden_dim=8, dropout=0.5)", "a.b:f(x='=,@')"])
+printable = st.text(min_size=1, max_size=200).filter(str.isprintable)
 RECIPE = Recipe()
 
 
@@ -35,7 +36,7 @@ def test_any_text_is_a_contender_or_one_line_of_error(text):
         assert parse_contender(contender.model, RECIPE).model == contender.model
 
 
-@given(st.text(min_size=1, max_size=200), st.text(min_size=1, max_size=200))
+@given(printable, printable)
 def test_folders_are_plain_names_and_never_shared(one, other):
     assume(one != other)
     first, second = (Contender(label=label, model="mlp").folder for label in (one, other))

@@ -9,6 +9,7 @@ import torch
 
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.models.catalog import build_model
+from tiebreak.rng import global_stream
 from tiebreak.study import resources
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import choose_workers, cpu_quota, estimate_needs, free_memory, output_bytes
@@ -73,7 +74,8 @@ def test_memory_bounds_the_workers_and_says_so(
 
 
 def test_what_a_model_puts_out_is_counted(data: ImageDataset) -> None:
-    model = build_model("mlp(hidden_dim=8)", data.image_shape, data.num_classes)
+    with global_stream(0, "init"):
+        model = build_model("mlp(hidden_dim=8)", data.image_shape, data.num_classes)
     # Flattened image, two hidden layers' worth (before and after ReLU), dropout, logits; four bytes each.
     assert output_bytes(model, data.image_shape) == 4 * (3 * 32 * 32 + 8 + 8 + 8 + 10)
     assert (

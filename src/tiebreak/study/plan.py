@@ -216,10 +216,14 @@ def parse_contender(text: str, recipe: Recipe) -> Contender:
             raise ModelError(
                 f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64)."
             )
-        call = str(parse_call(model, ModelError))
-        return Contender(label=label.strip(), model=call, recipe=recipe, transforms=transforms)
-    call = str(parse_call(text, ModelError))
-    return Contender(label="@".join((call, *transforms)), model=call, recipe=recipe, transforms=transforms)
+        call, label = str(parse_call(model, ModelError)), label.strip()
+    else:
+        call = str(parse_call(text, ModelError))
+        label = "@".join((call, *transforms))
+    try:
+        return Contender(label=label, model=call, recipe=recipe, transforms=transforms)
+    except ValidationError as error:
+        raise ModelError(explain(error, Contender, TABLES)) from None
 
 
 def make_study(**fields: Any) -> Study:
