@@ -52,10 +52,10 @@ def _show_lines(events: Iterator[Event], study: Study, done: int, console: Conso
     current: RunId | None = None
     total = len(study.contenders) * len(study.seeds)
     for event in events:
+        if isinstance(event.news, EpochResult | RunRecord) and event.run != current:
+            console.print(f"{event.run.label}, seed {event.run.seed}", markup=False, highlight=False)
+            current = event.run
         if isinstance(event.news, EpochResult):
-            if event.run != current:
-                console.print(f"{event.run.label}, seed {event.run.seed}", markup=False, highlight=False)
-                current = event.run
             console.print(str(event.news), markup=False, highlight=False, soft_wrap=True)
         elif isinstance(event.news, Resumed):
             text = f"{event.run.label}, seed {event.run.seed} {event.news}"
