@@ -1,4 +1,4 @@
-"""Writing files so that each appears whole or not at all, whatever happens in between."""
+"""Files that appear whole or not at all, whatever happens in between; and where caches lie."""
 
 import os
 import tempfile
@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
+
+import platformdirs
 
 
 @contextmanager
@@ -22,8 +24,7 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file
-            file.flush()
-            os.fsync(file.fileno())
+            sync_file(file)
         Path(name).chmod(0o644)
         Path(name).replace(path)
     except BaseException as error:
@@ -32,6 +33,17 @@ def atomic_write(path: Path) -> Iterator[IO[bytes]]:
             error.filename = str(path)  # a write that fails does not say of which file
         raise
     sync_folder(path.parent)
+
+
+def cache_root() -> Path:
+    """Where tiebreak keeps what it can make again: TIEBREAK_CACHE, or the system's place for caches."""
+    return Path(os.environ.get("TIEBREAK_CACHE") or platformdirs.user_cache_dir("tiebreak"))
+
+
+def sync_file(file: IO[bytes]) -> None:
+    """Wait until what was written to a file is on the disk."""
+    file.flush()
+    os.fsync(file.fileno())
 
 
 def sync_folder(folder: Path) -> None:

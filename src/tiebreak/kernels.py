@@ -10,7 +10,6 @@ Shape letters: N images of the whole, B images of a batch, C channels, H height,
 import ctypes
 import hashlib
 import logging
-import os
 import platform
 import shutil
 import subprocess
@@ -19,12 +18,13 @@ from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
-import platformdirs
 import torch
 from jaxtyping import Float, Int64, UInt8
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
+
+from tiebreak.files import cache_root
 
 SOURCE = Path(__file__).with_name("kernels.cpp")
 # Without contraction a product is rounded before it is added to, as PyTorch does it.
@@ -97,7 +97,7 @@ def gather_normalised_twin(
 def load_kernels() -> ctypes.CDLL | None:
     """The compiled kernels, ready to call; None where they cannot be had. Compiled at the first call."""
     try:
-        library = ctypes.CDLL(str(compile_kernels(kernel_folder())))
+        library = ctypes.CDLL(str(compile_kernels(cache_root() / "kernels")))
     except (OSError, subprocess.SubprocessError) as error:
         log.info("Computing without compiled kernels: %s", error)
         return None
@@ -106,11 +106,6 @@ def load_kernels() -> ctypes.CDLL | None:
         log.warning("The compiled kernels give other values than PyTorch on this machine; left unused.")
         return None
     return library
-
-
-def kernel_folder() -> Path:
-    """Where compiled kernels are kept: in TIEBREAK_CACHE, or the system's place for caches."""
-    return Path(os.environ.get("TIEBREAK_CACHE") or platformdirs.user_cache_dir("tiebreak")) / "kernels"
 
 
 def compile_kernels(folder: Path) -> Path:

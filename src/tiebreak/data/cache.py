@@ -7,7 +7,6 @@ is loaded (CRC-32, which finds damage; it is no guard against a forger).
 
 import hashlib
 import logging
-import os
 import shutil
 import tempfile
 import time
@@ -15,15 +14,14 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
 
 import numpy as np
-import platformdirs
 import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.files import cache_root, sync_file, sync_folder
 
 FORMAT = 1  # of an entry; a change of it leaves old entries unused
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
@@ -56,11 +54,6 @@ class Meta(BaseModel):
     verified: bool
     notes: tuple[str, ...]
     checksums: dict[str, int]  # CRC-32 of each array's bytes
-
-
-def cache_root() -> Path:
-    """Where tiebreak keeps what it can make again: TIEBREAK_CACHE, or the system's place for caches."""
-    return Path(os.environ.get("TIEBREAK_CACHE") or platformdirs.user_cache_dir("tiebreak"))
 
 
 def files_identity(paths: Iterable[Path]) -> str:
@@ -181,20 +174,3 @@ def _remove_unfinished(parent: Path) -> None:
     for left in parent.glob(f"{UNFINISHED}*"):
         if time.time() - left.stat().st_mtime > UNFINISHED_KEPT:
             shutil.rmtree(left, ignore_errors=True)
-
-
-def sync_file(file: BinaryIO) -> None:
-    """Wait until what was written to a file is on the disk."""
-    file.flush()
-    os.fsync(file.fileno())
-
-
-def sync_folder(folder: Path) -> None:
-    """Make a rename in `folder` survive a power cut; systems that cannot open folders do without."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tiebreak.data.arrays import arrays_source
-from tiebreak.data.cache import Source, cache_root, load_prepared
+from tiebreak.data.cache import Source, load_prepared
 from tiebreak.data.cifar import CIFAR10, CIFAR100, Cifar, cifar_source, fetch_cifar
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.digits import digits_source
@@ -15,6 +15,7 @@ from tiebreak.data.folder import folder_source
 from tiebreak.data.idx import FASHION_MNIST, MNIST, IdxSet, fetch_idx, idx_source, is_installed
 from tiebreak.data.shapes import shapes_source
 from tiebreak.errors import DataError, did_you_mean
+from tiebreak.files import cache_root
 
 TEST_FRACTION = 0.2  # of a data set that has no test part of its own
 

@@ -17,11 +17,12 @@ import torch
 from numpy.typing import NDArray
 
 from tiebreak.data.archive import read_members
-from tiebreak.data.cache import Source, cache_root, files_identity
+from tiebreak.data.cache import Source, files_identity
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.fetch import Progress, RemoteFile, fetch_file
 from tiebreak.data.unpickle import Value, read_pickle
 from tiebreak.errors import DataError
+from tiebreak.files import cache_root
 
 SHAPE = (3, 32, 32)  # C, H, W; red, green, blue
 PIXELS = 3 * 32 * 32

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from tiebreak.data.cache import sync_file, sync_folder
 from tiebreak.errors import DataError
+from tiebreak.files import sync_file, sync_folder
 
 if TYPE_CHECKING:
     import httpx

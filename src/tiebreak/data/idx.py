@@ -17,10 +17,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from tiebreak.data.cache import Source, cache_root, files_identity
+from tiebreak.data.cache import Source, files_identity
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.fetch import Progress, RemoteFile, fetch_file
 from tiebreak.errors import DataError
+from tiebreak.files import cache_root
 
 LARGEST = 2**31  # bytes in one file: 200 times MNIST
 UNSIGNED_BYTE = 8  # the code of the element type in the magic number
