@@ -48,6 +48,10 @@ def global_rng_untouched(request: pytest.FixtureRequest) -> Iterator[None]:
 def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
     """No test sees what another, or the user, has prepared."""
     cache = tmp_path_factory.mktemp("cache")
+    # All but the compiled kernels, which take a second to make and depend on nothing that a test changes.
+    kernels = tmp_path_factory.getbasetemp() / "kernels"
+    kernels.mkdir(exist_ok=True)
+    (cache / "kernels").symlink_to(kernels)
     monkeypatch.setenv("TIEBREAK_CACHE", str(cache))
     return cache
 
