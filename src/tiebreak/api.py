@@ -318,7 +318,9 @@ def model_table(data: ImageDataset, more: Sequence[str] = ()) -> Table:
         cost = model_cost(network, data.image_shape)
         rows.append((text, f"{cost.params:,}", short(cost.flops), describe_factory(text)))
     return Table(
-        columns=("model", "params", "FLOPs/image", "arguments"), rows=tuple(rows), text_columns=("arguments",)
+        columns=("model", "params", "FLOPs/image", "arguments and defaults"),
+        rows=tuple(rows),
+        text_columns=("arguments and defaults",),
     )
 
 
@@ -336,6 +338,8 @@ def print_results(results: Results, console: Console) -> None:
                 f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
     print_evidence(results.ranking, results.judgements, results.notes, console)
+    if results.ranking is None:
+        say("One contender: there is nothing to compare it with.", console)
     console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
     if results.page.is_file():
         console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)

@@ -187,7 +187,7 @@ def test_the_line_shows_what_was_looked_at() -> None:
     assert line.startswith("shown: cnn - mlp >= 0.15 (measured 0.2")
     assert "95% CI 0.1" in line and line.endswith(", 5 seeds)")
     assert claim_line(judge_claim(parse_claim("cnn.params < 1"), measured())) == (
-        "refuted: cnn.params < 1 (measured 1000, exact)"
+        "refuted: cnn.params < 1 (measured 1,000, exact)"
     )
     alike = claim_line(judge_claim(parse_claim("cnn ~ resnet within 5%"), measured()))
     assert "90% CI" in alike

@@ -98,7 +98,7 @@ def test_every_study_that_comes_along_can_be_read():
             "seeds: expected a number of seeds such as 5, or a list",
         ),
         ('contenders = ["mlp"]\nlevel = 2', "level: input should be less than 1, got 2"),
-        ('contenders = ["mlp", "mlp"]', "the contender 'mlp' is there twice."),
+        ('contenders = ["mlp", "mlp"]', "the contender 'mlp' is there twice; give one a label, as in b=mlp."),
         ('contenders = ["mlp("]', "is not closed at the end"),
         (
             'contenders = [{model = "mlp", lable = "x"}]',

@@ -61,6 +61,11 @@ def judge_claim(
         return _exactly(claim, constant)
     if total.ndim == 1:
         return _over_seeds(claim, total, constant, level)
+    if bound is not None and abs(claim.constant) > 2 * bound:  # 15, where 15 points were meant
+        raise ClaimError(
+            f'"{shown(claim.text)}": accuracies are fractions, and {abs(claim.constant):g} is out of reach; '
+            "write e.g. 0.15, 15% or 15 points."
+        )
     comparison = compare_scores(total, bound=bound, level=level)
     return _by_interval(
         claim,
@@ -75,11 +80,16 @@ def judge_claim(
 
 def claim_line(outcome: ClaimOutcome) -> str:
     """In one line: `shown: cnn - mlp >= 0.15 (measured 0.194, 95% CI 0.182 to 0.206, 5 seeds)`."""
-    text = f"{outcome.finding}: {shown(outcome.claim.text)} (measured {outcome.value:.4g}"
+    text = f"{outcome.finding}: {shown(outcome.claim.text)} (measured {_number(outcome.value)}"
     if outcome.low is None or outcome.high is None or outcome.level is None:
         return f"{text}, exact)" if outcome.n_seeds is None else f"{text}, {outcome.n_seeds} seed)"
     seeds = f"{outcome.n_seeds} seed{'' if outcome.n_seeds == 1 else 's'}"
     return f"{text}, {100 * outcome.level:.4g}% CI {outcome.low:.4g} to {outcome.high:.4g}, {seeds})"
+
+
+def _number(value: float) -> str:
+    """Four digits; a count is written out."""
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1_000 else f"{value:.4g}"
 
 
 def _add_up(

@@ -51,6 +51,9 @@ def show_progress(events: Iterator[Event], study: Study, done: int, console: Con
 def _show_lines(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
     current: RunId | None = None
     total = len(study.contenders) * len(study.seeds)
+    if done < total:
+        there = f", {done} are there already" if done else ""
+        say(f"{len(study.contenders)} contenders x {len(study.seeds)} seeds: {total} runs{there}", console)
     for event in events:
         if isinstance(event.news, EpochResult | RunRecord) and event.run != current:
             console.print(f"{event.run.label}, seed {event.run.seed}", markup=False, highlight=False)
@@ -180,7 +183,7 @@ def print_budget(budget: Budget, console: Console) -> None:
     if budget.equivalence_seeds is not None:
         say(f"To show equal contenders equivalent within that: {budget.equivalence_seeds} seeds.", console)
     smallest = 100 * budget.advice.smallest_difference
-    say(f"The smallest difference this test set can ever show: {smallest:.2g} points.\n", console)
+    say(f"The smallest difference this test set can ever show: {smallest:.3g} points.\n", console)
     print_table(power_table(budget), console, coloured=False)
 
 

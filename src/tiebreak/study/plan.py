@@ -176,7 +176,8 @@ class Study(Plan):
         for what, values in (("contender", labels), ("seed", self.seeds)):
             twice = [value for value, count in Counter(values).items() if count > 1]
             if twice:
-                raise ValueError(f"the {what} {twice[0]!r} is there twice")
+                hint = "; give one a label, as in b=mlp" if what == "contender" else ""
+                raise ValueError(f"the {what} {twice[0]!r} is there twice{hint}")
         return self
 
     @property
