@@ -51,9 +51,6 @@ def show_progress(events: Iterator[Event], study: Study, done: int, console: Con
 def _show_lines(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
     current: RunId | None = None
     total = len(study.contenders) * len(study.seeds)
-    if done < total:
-        there = f", {done} are there already" if done else ""
-        say(f"{len(study.contenders)} contenders x {len(study.seeds)} seeds: {total} runs{there}", console)
     for event in events:
         if isinstance(event.news, EpochResult | RunRecord) and event.run != current:
             console.print(f"{event.run.label}, seed {event.run.seed}", markup=False, highlight=False)
