@@ -2,8 +2,8 @@
 
     python benchmarks/epoch.py --threads 1 2 --rounds 7 --seconds 3 --out benchmarks/epoch.md
 
-What `tiebreak bench` measures, with more patience. An epoch of the case study has 45,000
-images.
+What `tiebreak bench` measures, with more patience. An epoch of the case study has 45,000 images; side by side,
+the seconds are those of a machine that trains as many such epochs at a time as it has cores, for each of them.
 """
 
 import argparse
@@ -13,7 +13,8 @@ import sys
 from datetime import UTC, datetime
 from pathlib import Path
 
-from tiebreak.bench import Bench, Effort, Row, random_images, run_bench
+from tiebreak.bench.loops import random_images
+from tiebreak.bench.measure import Bench, Effort, Row, run_bench
 
 CASE_STUDY_IMAGES = 45_000  # in one of its epochs
 TARGETS = {  # times the case study's loop
@@ -25,7 +26,7 @@ TARGETS = {  # times the case study's loop
 
 
 def row_text(row: Row) -> str:
-    target = TARGETS.get((row.model, row.variant))
+    target = TARGETS.get((row.model, row.variant.partition(",")[0]))
     return (
         f"| {row.model} | {row.variant} | {row.images_per_second:,.0f} "
         f"| {CASE_STUDY_IMAGES / row.images_per_second:.1f} | {row.ratio:.2f} "
@@ -67,7 +68,8 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}; {first.processor}, {first.cores} cores; {platform.system()}, Python "
         f"{platform.python_version()}, torch {first.torch}; batch size 128; {first.images}. Variants take "
         f"turns; medians of {effort.rounds} rounds of {effort.seconds:g} s each. Times: to the case study's "
-        "loop in the same round with the same number of threads; spread: lowest to highest round. Of peak: "
+        "loop in the same round, which has as many threads as the heading says; side by side: one thread a run, all runs "
+        "together. Spread: lowest to highest round. Of peak: "
         "of the matrix peak measured in the same round in the same number format. `auto` chooses "
         f"{first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}.",
         "",

@@ -1,16 +1,20 @@
 """The benchmark measures the same work in every variant, and tells what it measured."""
 
 import json
+import multiprocessing
 
 import pytest
 import torch
 
-from tiebreak import bench, cli
+from tiebreak import cli
+from tiebreak.bench import loops, measure, table
+from tiebreak.bench.side_by_side import side_by_side
 from tiebreak.data.dataset import make_dataset
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
+from tiebreak.study.resources import available_cores
 
-TINY = bench.Effort(rounds=2, seconds=0.0)
+TINY = measure.Effort(rounds=2, seconds=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -21,7 +25,7 @@ def data():
 
 
 def test_one_image_at_a_time_gives_the_pixels_of_a_batch(data):
-    one_by_one = bench.OneByOne(data.train)
+    one_by_one = loops.OneByOne(data.train)
     images, labels = next(iter(data.train.batches(20)))
     for index in range(20):
         image, label = one_by_one[index]
@@ -29,19 +33,36 @@ def test_one_image_at_a_time_gives_the_pixels_of_a_batch(data):
         assert label == labels[index]
 
 
-def test_every_variant_is_measured_for_every_model(data):
-    measured = bench.run_bench(data, effort=TINY)
-    variants = ("case study's loop", "in-memory tensors", "tiebreak fp32", "tiebreak bf16")
+def test_every_variant_is_measured_for_every_model(data, monkeypatch):
+    monkeypatch.setattr(measure, "available_cores", lambda: available_cores() * 2)  # on one core too
+    measured = measure.run_bench(data, effort=TINY)
+    alone = ["case study's loop", "in-memory tensors", "tiebreak fp32", "tiebreak bf16"]
+    beside = [f"{name}, {measured.side_by_side} runs side by side" for name in alone[2:]]
+    assert measured.side_by_side == 2 * len(available_cores())
     assert [(row.model, row.variant) for row in measured.rows] == [
-        (model, variant) for model in ("mlp", "cnn") for variant in variants
+        (model, variant) for model in ("mlp", "cnn") for variant in alone + beside
     ]
     for row in measured.rows:
         assert 0 < row.ratio_low <= row.ratio <= row.ratio_high
         assert row.images_per_second > 0
         assert row.peak_share > 0
-    assert [row.ratio for row in measured.rows if row.variant == variants[0]] == [1.0, 1.0]
+    assert [row.ratio for row in measured.rows if row.variant == alone[0]] == [1.0, 1.0]
     assert set(measured.peak_gflops) == {"fp32", "bf16"}
-    assert len(bench.bench_table(measured).rows) == 8
+    assert len(table.bench_table(measured).rows) == 12
+
+
+def test_on_one_core_nothing_is_side_by_side(data, monkeypatch):
+    monkeypatch.setattr(measure, "available_cores", lambda: available_cores()[:1])
+    measured = measure.run_bench(data, effort=TINY, models=["mlp"])
+    assert (measured.threads, measured.side_by_side, len(measured.rows)) == (1, 1, 4)
+
+
+def test_processes_side_by_side_leave_when_they_are_no_longer_needed(data):
+    with side_by_side("mlp", data, available_cores()[:1]) as steps_a_second:
+        (process,) = multiprocessing.active_children()
+        assert steps_a_second("fp32", 0.0) > 0
+    assert process.exitcode == 0
+    assert multiprocessing.active_children() == []
 
 
 def test_floating_point_operations_of_a_step_are_those_counted_by_hand(data):
@@ -49,14 +70,14 @@ def test_floating_point_operations_of_a_step_are_those_counted_by_hand(data):
         model = MLPBaseline((1, 8, 8), num_classes=3, hidden_dim=16)
     forward = 2 * 128 * (64 * 16 + 16 * 3)
     backward = 2 * 128 * (64 * 16 + 2 * 16 * 3)  # the images need no gradient
-    assert bench.step_flops(model, data.train) == forward + backward
+    assert measure.step_flops(model, data.train) == forward + backward
 
 
 def test_the_command_prints_the_table_and_one_json_object(monkeypatch, capsys):
-    monkeypatch.setattr(bench.Effort, "quick", lambda: TINY)
+    monkeypatch.setattr(measure.Effort, "quick", lambda: TINY)
     cli.app(["bench", "--quick", "--json", "--dataset", "digits"], standalone_mode=False)
     out, err = capsys.readouterr()
     measured = json.loads(out)
-    assert len(measured["rows"]) == 8
+    assert len(measured["rows"]) >= 8
     assert measured["auto"] in ("fp32", "bf16")
     assert f"--precision auto chooses {measured['auto']} here" in err

@@ -6,7 +6,7 @@ import time
 from torch_models import count_parameters, make_model, start
 from work import BATCH_SIZE, read_settings, tell
 
-from tiebreak.bench import case_study_steps, random_images
+from tiebreak.bench.loops import case_study_steps, random_images
 
 
 def main() -> None:

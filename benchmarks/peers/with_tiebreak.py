@@ -3,7 +3,7 @@
 import torch
 from work import BATCH_SIZE, read_settings, tell
 
-from tiebreak.bench import random_images
+from tiebreak.bench.loops import random_images
 from tiebreak.training.device import thread_count
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe

@@ -236,11 +236,13 @@ def bench(
     """
     from dataclasses import asdict
 
-    from tiebreak.bench import Effort, bench_notes, bench_table, random_images, run_bench
+    from tiebreak.bench.loops import random_images
+    from tiebreak.bench.measure import Effort, run_bench
+    from tiebreak.bench.table import bench_notes, bench_table
     from tiebreak.report.terminal import print_table
 
     data = _load(dataset, data_dir, None) if dataset else random_images()
-    measured = run_bench(data, threads or 1, Effort.quick() if quick else Effort())
+    measured = run_bench(data, threads, Effort.quick() if quick else Effort())
     console = _console(stderr=as_json)
     print_table(bench_table(measured), console, coloured=False)
     for note in bench_notes(measured):

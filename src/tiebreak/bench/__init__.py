@@ -1,0 +1,1 @@
+"""How fast this machine trains: the case study's loop written out plainly, and the same work by tiebreak."""
