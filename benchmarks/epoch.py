@@ -2,8 +2,8 @@
 
     python benchmarks/epoch.py --threads 1 2 --rounds 7 --seconds 3 --out benchmarks/epoch.md
 
-What `tiebreak bench` measures, with more patience. An epoch of the case study has 45,000 images; side by side,
-the seconds are those of a machine that trains as many such epochs at a time as it has cores, for each of them.
+What `tiebreak bench` measures, with more patience. An epoch of the case study has 45,000 images; side by
+side, the seconds are those until as many epochs as there are cores are trained, divided by their number.
 """
 
 import argparse
@@ -40,7 +40,7 @@ def section(bench: Bench) -> list[str]:
     return [
         f"## {bench.threads} thread{'s' if bench.threads > 1 else ''}",
         "",
-        f"Load at the start {bench.load}; best matrix products seen: {peaks} GFLOP/s.",
+        f"Load at the start {bench.load:.1f}; best matrix products seen: {peaks} GFLOP/s.",
         "",
         "| model | variant | images/s | s/epoch | times | spread | of peak | target |",
         "| --- | --- | ---: | ---: | ---: | --- | ---: | ---: |",
@@ -68,8 +68,8 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}; {first.processor}, {first.cores} cores; {platform.system()}, Python "
         f"{platform.python_version()}, torch {first.torch}; batch size 128; {first.images}. Variants take "
         f"turns; medians of {effort.rounds} rounds of {effort.seconds:g} s each. Times: to the case study's "
-        "loop in the same round, which has as many threads as the heading says; side by side: one thread a run, all runs "
-        "together. Spread: lowest to highest round. Of peak: "
+        "loop of the same round, with as many threads as the heading says; side by side: one thread a run, "
+        "all runs together. Spread: lowest to highest round. Of peak: "
         "of the matrix peak measured in the same round in the same number format. `auto` chooses "
         f"{first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}.",
         "",

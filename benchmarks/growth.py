@@ -1,10 +1,11 @@
-"""How time and memory of training grow with images, seeds, image size and model width.
+"""How time and memory of training grow with images, seeds, workers, image size and model width.
 
     python benchmarks/growth.py --rounds 3 --out benchmarks/growth.md
 
-Each point is one process that trains on random images for one epoch; points take turns, the median over
-rounds counts. The exponent e of cost ~ x^e is fitted by least squares to the logarithms. Memory is the
-process's peak over what it holds once tiebreak is imported.
+Each point is one process (or several at once: workers) that trains on random images for one epoch; points
+take turns, the median over rounds counts. Seconds are those of the slowest worker. Memory is the peak over
+what a process holds once tiebreak is imported, summed over workers. The exponent e of cost ~ x^e is fitted by
+least squares to the logarithms.
 """
 
 import argparse
@@ -36,6 +37,7 @@ class Point:
 
     images: int = 4_096  # for training
     seeds: int = 1
+    workers: int = 1  # processes at once, each of which does the work
     size: int = 32  # height and width of an image
     width: int = 32  # filters of the CNN's first layer
 
@@ -49,6 +51,7 @@ class Cost:
 VALUES = {
     "images": (2_048, 4_096, 8_192, 16_384),
     "seeds": (1, 2, 4, 8),
+    "workers": (1, 2, 4),
     "size": (16, 32, 48, 64),
     "width": (16, 32, 64, 128),
 }
@@ -80,10 +83,11 @@ def peak_megabytes() -> float:
 
 
 def measure(point: Point, precision: str) -> Cost:
-    """Do the work in a process of its own."""
+    """Do the work in processes of its own."""
     command = [sys.executable, __file__, "--point", json.dumps(asdict(point)), "--precision", precision]
-    done = subprocess.run(command, check=True, capture_output=True, text=True)
-    return Cost(**json.loads(done.stdout))
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(point.workers)]
+    costs = [Cost(**json.loads(process.communicate()[0])) for process in processes]
+    return Cost(seconds=max(cost.seconds for cost in costs), megabytes=sum(cost.megabytes for cost in costs))
 
 
 def exponent(values: list[float], costs: list[float]) -> float:
@@ -139,7 +143,7 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, 1 thread; {platform.system()}, torch "
         f"{torch.__version__}; precision {arguments.precision}. One epoch of the CNN; where not said "
         f"otherwise {base.images:,} images of 3 x {base.size} x {base.size}, width {base.width}, "
-        f"{base.seeds} seed. Medians of {arguments.rounds} rounds.",
+        f"{base.seeds} seed, {base.workers} worker of one thread. Medians of {arguments.rounds} rounds.",
         "",
         *(line for name, values in found.items() for line in table(name, values)),
     ]

@@ -32,6 +32,7 @@ MODELS = ("mlp", "cnn")
 class Peer:
     script: str
     packages: tuple[str, ...]  # empty: tiebreak's own environment
+    side_by_side: bool = False  # as many runs at once as threads, each with one, instead of one run with all
 
 
 PEERS = {
@@ -42,8 +43,9 @@ PEERS = {
     "Keras on JAX": Peer(script="with_keras.py", packages=("keras", "jax")),
     "tiebreak fp32": Peer(script="with_tiebreak.py", packages=()),
     "tiebreak bf16": Peer(script="with_tiebreak.py", packages=()),
+    "tiebreak bf16, side by side": Peer(script="with_tiebreak.py", packages=(), side_by_side=True),
 }
-BASE, OURS = "case study's loop", "tiebreak bf16"
+BASE, ALONE, SIDE_BY_SIDE = "case study's loop", "tiebreak bf16", "tiebreak bf16, side by side"
 
 
 def python_of(name: str, peer: Peer) -> Path:
@@ -66,24 +68,33 @@ def version_of(python: Path, package: str) -> str:
     ).stdout.strip()
 
 
-def epoch_seconds(name: str, model: str, threads: int, epochs: int, images: int) -> list[float]:
-    """Seconds of each epoch but the first, in a process of its own.
+def images_a_second(name: str, model: str, threads: int, epochs: int, images: int) -> float:
+    """In the median epoch, the first left out, in a process of its own; summed over runs side by side.
 
     Raises: SystemExit if the tool fails or trains another architecture.
     """
     peer = PEERS[name]
-    settings = {"model": model, "threads": threads, "epochs": epochs + 1, "images": images, "variant": name}
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads), "KERAS_BACKEND": "jax"}
+    copies, each = (threads, 1) if peer.side_by_side else (1, threads)
+    settings = {"model": model, "threads": each, "epochs": epochs + 1, "images": images, "variant": name}
+    environment = os.environ | {"OMP_NUM_THREADS": str(each), "KERAS_BACKEND": "jax"}
     if "Keras" in name and threads == 1:
         environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"
     command = [str(python_of(name, peer)), str(HERE / peer.script), json.dumps(settings)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=HERE)
-    if done.returncode != 0:
-        raise SystemExit(f"{name} failed:\n{done.stderr[-2000:]}")
-    told = json.loads(done.stdout.strip().splitlines()[-1])
-    if told["params"] != {"mlp": 1_578_506, "cnn": 60_362}[model]:
-        raise SystemExit(f"{name} trained another {model}: {told['params']} parameters")
-    return told["seconds"][1:]
+    pipe = subprocess.PIPE
+    processes = [
+        subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True, env=environment, cwd=HERE)
+        for _ in range(copies)
+    ]
+    rate = 0.0
+    for process in processes:
+        out, error = process.communicate()
+        if process.returncode != 0:
+            raise SystemExit(f"{name} failed:\n{error[-2000:]}")
+        told = json.loads(out.strip().splitlines()[-1])
+        if told["params"] != {"mlp": 1_578_506, "cnn": 60_362}[model]:
+            raise SystemExit(f"{name} trained another {model}: {told['params']} parameters")
+        rate += images / median(told["seconds"][1:])
+    return rate
 
 
 def table(model: str, rates: dict[str, list[float]]) -> list[str]:
@@ -91,18 +102,27 @@ def table(model: str, rates: dict[str, list[float]]) -> list[str]:
     lines = [
         f"## {model}",
         "",
-        "| tool | images/s | lowest to highest | times the case study's loop | tiebreak bf16 is faster by |",
-        "| --- | ---: | --- | --- | --- |",
+        "| tool | images/s | lowest to highest | times the case study's loop "
+        "| tiebreak bf16 is faster by | side by side by |",
+        "| --- | ---: | --- | --- | --- | --- |",
     ]
     for name, found in rates.items():
-        to_base = sorted(rate / base for rate, base in zip(found, rates[BASE], strict=True))
-        ours = sorted(our / rate for rate, our in zip(found, rates[OURS], strict=True))
+        columns = [
+            ratios(found, rates[BASE]),
+            ratios(rates[ALONE], found),
+            ratios(rates[SIDE_BY_SIDE], found),
+        ]
         lines.append(
             f"| {name} | {median(found):,.0f} | {min(found):,.0f} to {max(found):,.0f} "
-            f"| {median(to_base):.2f} ({to_base[0]:.2f} to {to_base[-1]:.2f}) "
-            f"| {median(ours):.2f} ({ours[0]:.2f} to {ours[-1]:.2f}) |"
+            f"| {' | '.join(columns)} |"
         )
     return [*lines, ""]
+
+
+def ratios(rates: list[float], base: list[float]) -> str:
+    """Median and range of the ratios within rounds."""
+    found = sorted(rate / of_base for rate, of_base in zip(rates, base, strict=True))
+    return f"{median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})"
 
 
 def main() -> None:
@@ -125,11 +145,9 @@ def main() -> None:
     for turn in range(arguments.rounds):
         for model in arguments.models:
             for name in list(PEERS)[:: 1 if turn % 2 == 0 else -1]:
-                seconds = epoch_seconds(name, model, arguments.threads, arguments.epochs, arguments.images)
-                rates[model][name].append(arguments.images / median(seconds))
-                print(
-                    turn, model, name, f"{rates[model][name][-1]:,.0f} images/s", file=sys.stderr, flush=True
-                )
+                work = (arguments.threads, arguments.epochs, arguments.images)
+                rates[model][name].append(rate := images_a_second(name, model, *work))
+                print(turn, model, name, f"{rate:,.0f} images/s", file=sys.stderr, flush=True)
     lines = [
         "# The same work by other tools",
         "",
@@ -138,7 +156,8 @@ def main() -> None:
         f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, {os.cpu_count()} cores; {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}; {', '.join(sorted(set(versions)))}. "
         f"{arguments.threads} threads, {arguments.images:,} random images of 3 x 32 x 32 in memory, batch "
-        f"size 128. Tools take turns; medians of {arguments.rounds} rounds, ratios within a round.",
+        f"size 128. Side by side: {arguments.threads} runs at once, one thread each, together. Tools "
+        f"take turns; medians of {arguments.rounds} rounds, ratios within a round.",
         "",
         *(line for model, found in rates.items() for line in table(model, found)),
     ]

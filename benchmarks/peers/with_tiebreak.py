@@ -16,7 +16,7 @@ def main() -> None:
     data = random_images(settings.images + validation)
     recipe = Recipe(epochs=settings.epochs, batch_size=BATCH_SIZE)
     spec = RunSpec(model=settings.model, recipe=recipe, seed=0, val_size=validation)
-    precision = "bf16" if settings.variant.endswith("bf16") else "fp32"
+    precision = "bf16" if "bf16" in settings.variant else "fp32"
     seconds = []
     with thread_count(settings.threads):
         for event in train_run(spec, data, torch.device("cpu"), precision=precision):

@@ -5,6 +5,7 @@ import shlex
 import signal
 import sys
 from contextlib import contextmanager
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -45,6 +46,24 @@ app = typer.Typer(
 )
 data_app = typer.Typer(no_args_is_help=True, help="List, fetch and look at data sets.")
 app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"tiebreak {metadata.version('tiebreak')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 @app.command(
@@ -342,8 +361,10 @@ def main() -> None:
     try:
         app(standalone_mode=False)
     except typer.TyperException as error:
-        message = getattr(error, "format_message", error.__str__)()
-        _fail(" ".join(message.split()) + " See --help.")
+        message = " ".join(getattr(error, "format_message", error.__str__)().split())
+        if not message:  # a command without any argument: its help was shown
+            raise SystemExit(EXIT_USAGE) from None
+        _fail(f"{message.removesuffix('.')}. See --help.")
     except typer.Abort:
         raise SystemExit(130) from None
     except TiebreakError as error:
