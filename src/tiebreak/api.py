@@ -20,9 +20,8 @@ from tiebreak.evidence.simultaneous import Ranking
 from tiebreak.evidence.until_decided import LookState, seeds_to_train
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
+from tiebreak.report.explained import read_explanation
 from tiebreak.report.html import PAGE_FILE, write_page
-from tiebreak.report.plots import save_figures
-from tiebreak.report.plots_evidence import save_differences, save_power
 from tiebreak.report.sheet import keep_sheet
 from tiebreak.report.tables import (
     Table,
@@ -261,12 +260,18 @@ def plan(
         )
     budget = make_budget(basis, difference, power)
     if out is not None:
+        from tiebreak.report.plots_evidence import save_power
+
         save_power(budget, Path(out))
     return budget
 
 
 def draw_figures(results: Results) -> list[Path]:
     """Write the figures of a study into its folder, as PNG and SVG."""
+    # Matplotlib is imported when it is needed: training begins that much earlier.
+    from tiebreak.report.plots import save_figures
+    from tiebreak.report.plots_evidence import save_differences
+
     names = {contender.label: contender.folder for contender in results.stored.study.contenders}
     figures = results.folder / "figures"
     return [
@@ -340,6 +345,10 @@ def print_results(results: Results, console: Console) -> None:
     print_evidence(results.ranking, results.judgements, results.notes, console)
     if results.ranking is None:
         say("One contender: there is nothing to compare it with.", console)
+    explanation = read_explanation(results.folder)
+    if explanation is not None:
+        console.print()
+        say(" ".join(explanation["sentences"]), console)
     console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
     if results.page.is_file():
         console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)

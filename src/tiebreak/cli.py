@@ -79,6 +79,7 @@ def compare(
     as_json: Json = False,
 ) -> None:
     """Train contenders side by side, with the same seeds, and say which one is better."""
+    _import_ahead(overrides)
     from tiebreak.study.study_file import interpret
 
     _run(interpret({"contenders": contenders}, overrides), as_json)
@@ -92,6 +93,7 @@ def run(
     as_json: Json = False,
 ) -> None:
     """Run the study that a file describes; what the command line says wins over the file."""
+    _import_ahead(overrides)
     from tiebreak.study.study_file import read_study_file
 
     _run(read_study_file(study_file, overrides), as_json)
@@ -113,6 +115,7 @@ def explain(
     as_json: Json = False,
 ) -> None:
     """Ask why B leads A: train both on scrambled images, and the models between them."""
+    _import_ahead(overrides)
     from tiebreak.explanation import make_request, print_explanation, run_explanation
     from tiebreak.report.explain_tables import explanation_as_json
     from tiebreak.study.study_file import interpret
@@ -308,6 +311,15 @@ def _load(name: str | None, data_dir: Path | None, resize: int | None) -> Any:
     from tiebreak.data.catalog import load_dataset
 
     return load_dataset(name or DEFAULT_DATASET, data_dir=data_dir, resize=resize)
+
+
+def _import_ahead(overrides: dict[str, Any]) -> None:
+    """Let another core import PyTorch for the workers, while this process imports it for itself."""
+    execution = overrides.get("execution", {})
+    if execution.get("executor", "auto") in ("auto", "processes") and execution.get("workers") != "1":
+        from tiebreak.study.fork_server import start_early
+
+        start_early(execution.get("threads", 1))
 
 
 def _run(planned: Any, as_json: bool) -> None:

@@ -14,14 +14,18 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.answers import Explanation, answer_questions
+from tiebreak.evidence.judgement import judge_study
+from tiebreak.evidence.quality import summarise_contenders
 from tiebreak.evidence.questions import DEFAULT_QUESTIONS, Question, needed_contenders, parse_questions
 from tiebreak.evidence.robustness import measure_distortions
 from tiebreak.evidence.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.files import atomic_write
-from tiebreak.report.explain_plots import save_explanation_figures
 from tiebreak.report.explain_tables import explanation_as_json
+from tiebreak.report.html import PAGE_FILE, write_page
+from tiebreak.report.sheet import keep_sheet
 from tiebreak.report.terminal import show_progress
-from tiebreak.study.driver import run_study
+from tiebreak.study.driver import make_task, run_study
+from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     DEFAULT_DATASET,
     Contender,
@@ -32,9 +36,11 @@ from tiebreak.study.plan import (
     make_study,
     parse_contender,
 )
+from tiebreak.study.resources import choose_workers
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import extend_study, read_study
 from tiebreak.training.device import choose_device, thread_count
+from tiebreak.training.precision import choose_precision
 from tiebreak.training.recipe import Recipe
 
 DEFAULT_SEEDS = 3
@@ -127,7 +133,7 @@ def run_explanation(
     console: Console | None = None,
     stop: StopRequest | None = None,
 ) -> Explanation:
-    """Train what is missing, answer the questions, write explain.json and the figures.
+    """Train what is missing, answer the questions, write explain.json, the figures and the page.
 
     Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
     `stop` is set and what is under way is stored.
@@ -155,7 +161,12 @@ def run_explanation(
                 console.print(f"{label}, seed {seed}: distorted test images", markup=False, highlight=False)
     explanation = answer_questions(stored, request.questions, a, b)
     write_json(folder / "explain.json", explanation_as_json(explanation))
+    from tiebreak.report.explain_plots import save_explanation_figures  # matplotlib, only when it is needed
+
     save_explanation_figures(explanation, folder / "figures")
+    keep_inside(stored, data)
+    keep_sheet(stored, data)
+    write_page(stored, summarise_contenders(stored), judge_study(stored).judgements)
     return explanation
 
 
@@ -165,11 +176,15 @@ def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, 
     if path.is_file():
         return Pick.model_validate_json(path.read_bytes())
     a, b = request.pair
-    val_size = request.study.data.val_size or max(1, len(data.train) // 10)
+    study, device = request.study, choose_device(execution.device)
+    val_size = study.data.val_size or max(1, len(data.train) // 10)
     needed = needed_contenders(request.questions, a, b)
     with thread_count(execution.threads):
-        an_epoch, once = seconds_of_seed(needed, data, val_size, choose_device(execution.device))
-    return pick(budget, an_epoch, once, max(a.recipe.epochs, b.recipe.epochs))
+        precision = choose_precision(execution.precision, device)
+        an_epoch, once = seconds_of_seed(needed, data, val_size, device, precision)
+    specs = [make_task(study, contender, seed, val_size).spec for contender in needed for seed in range(2)]
+    workers = choose_workers(specs, data, execution)
+    return pick(budget, an_epoch / workers, once / workers, max(a.recipe.epochs, b.recipe.epochs))
 
 
 def at_pick(request: Request, chosen: Pick) -> Request:
@@ -206,4 +221,8 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     runs = f"{len(study.seeds)} seeds, {data.test_images:,} test images"
     console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
     console.print(" ".join(explanation.sentences), markup=False, highlight=False)
-    console.print(f"Numbers and figures: {explanation.stored.folder}", markup=False, highlight=False)
+    folder = explanation.stored.folder
+    console.print(
+        f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True
+    )
+    console.print(f"Look at it:   {folder / PAGE_FILE}", markup=False, highlight=False, soft_wrap=True)

@@ -5,6 +5,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,17 @@ def test_compare_shows_progress_table_verdict_and_where_the_study_is(tiebreak, t
         assert (tmp_path / "study" / "figures" / f"{name}.svg").stat().st_size > 1000
         with Image.open(tmp_path / "study" / "figures" / f"{name}.png") as picture:
             assert picture.width > 1000
+
+
+def test_the_version_is_the_installed_one(tiebreak):
+    done = tiebreak("--version")
+    assert (done.status, done.stdout) == (0, f"tiebreak {metadata.version('tiebreak')}\n")
+
+
+def test_without_arguments_the_help_is_all_that_is_said(tiebreak):
+    done = tiebreak()
+    assert done.status == 2
+    assert "compare" in done.stdout and done.stderr == ""
 
 
 def test_json_is_the_last_line_and_holds_what_is_promised(tiebreak):

@@ -1,5 +1,6 @@
 """`explain` from the command to the files it leaves, on real (small) trainings."""
 
+import html
 import json
 import sys
 from collections.abc import Iterator
@@ -66,6 +67,8 @@ def test_all_questions_are_answered_in_files_and_figures(everything: Explanation
     names = {path.name for path in (folder / "figures").iterdir()}
     figures = ("permutation", "ladder", "control", "data", "shift")
     assert names == {f"{name}.{kind}" for name in figures for kind in ("png", "svg")}
+    page = (folder / "report.html").read_text()
+    assert everything.sentences[0] in html.unescape(page)
 
 
 def test_the_numbers_are_those_of_the_stored_runs(everything: Explanation) -> None:

@@ -104,7 +104,7 @@ def test_seeds_that_differ_too_much_are_told_from_a_small_test_set(tmp_path, tie
         (("--difference", 0.01), "a plan needs a pilot study (--pilot), or the number of test images"),
         (("--difference", 0.01, "--accuracy", 0.9), "a plan needs a pilot study"),
         (("--difference", 0, *FREE), "a difference must lie between 0 and 1 (0.01 is one point), got 0."),
-        (("--difference", 1.5, *FREE), "a difference must lie between 0 and 1"),
+        (("--difference", 1, *FREE), "a difference must lie between 0 and 1 (0.01 is one point), got 1."),
         (("--difference", 0.01, *FREE, "--power", 1), "a power must lie between 0 and 1"),
         (("--difference", 0.01, *FREE, "--level", 95), "a confidence level must lie between 0 and 1"),
         (

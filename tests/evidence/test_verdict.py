@@ -153,7 +153,7 @@ def test_an_adjusted_p_value_decides_and_is_shown() -> None:
     assert judge(comparison).outcome is Outcome.A_BETTER
     verdict = judge(comparison, p_adjusted=0.2, n_comparisons=10)
     assert verdict.outcome is Outcome.UNDECIDED
-    assert "p = 0.2 adjusted for 10 comparisons" in sentence(verdict, "cnn", "mlp")
+    assert "for this pair alone, p = 0.2 adjusted for 10 comparisons" in sentence(verdict, "cnn", "mlp")
 
 
 def test_the_sentence_owns_up() -> None:

@@ -12,7 +12,7 @@ from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
 from tiebreak.study import resources
 from tiebreak.study.plan import Execution
-from tiebreak.study.resources import choose_workers, cpu_quota, estimate_needs, free_memory, output_bytes
+from tiebreak.study.resources import choose_workers, cpu_quota, estimate_memory, free_memory, output_bytes
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunSpec
 
@@ -57,7 +57,7 @@ def test_a_study_of_seconds_is_not_worth_workers(data: ImageDataset) -> None:
 def test_memory_bounds_the_workers_and_says_so(
     data: ImageDataset, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    each = estimate_needs(specs(1), data).memory
+    each = estimate_memory(specs(1), data)
     monkeypatch.setattr(resources, "free_memory", lambda: 3 * each - 1)
     with caplog.at_level(logging.INFO):
         assert choose_workers(specs(10), data, Execution(device="cpu")) == 2
@@ -78,9 +78,7 @@ def test_what_a_model_puts_out_is_counted(data: ImageDataset) -> None:
         model = build_model("mlp(hidden_dim=8)", data.image_shape, data.num_classes)
     # Flattened image, two hidden layers' worth (before and after ReLU), dropout, logits; four bytes each.
     assert output_bytes(model, data.image_shape) == 4 * (3 * 32 * 32 + 8 + 8 + 8 + 10)
-    assert (
-        estimate_needs(specs(1, "mlp(hidden_dim=4096)"), data).memory > estimate_needs(specs(1), data).memory
-    )
+    assert estimate_memory(specs(1, "mlp(hidden_dim=4096)"), data) > estimate_memory(specs(1), data)
 
 
 def test_control_groups_bound_cores_and_memory(tmp_path: Path) -> None:

@@ -169,7 +169,7 @@ def plan_seeds(setting: Setting, difference: float, power_wanted: float = 0.8) -
 
     Raises: EvidenceError unless the difference is positive and the power between 0 and 1.
     """
-    if not 0 < difference <= 1:
+    if not 0 < difference < 1:
         raise EvidenceError(f"a difference must lie between 0 and 1 (0.01 is one point), got {difference:g}.")
     if not 0 < power_wanted < 1:
         raise EvidenceError(f"a power must lie between 0 and 1, such as 0.8; got {power_wanted:g}.")

@@ -123,7 +123,7 @@ def _number(value: float, digits: int) -> str:
 def _adjusted(verdict: Verdict) -> str:
     if verdict.n_comparisons == 1:
         return ""
-    return f", p = {_p(verdict.p_value)} adjusted for {verdict.n_comparisons} comparisons"
+    return f" for this pair alone, p = {_p(verdict.p_value)} adjusted for {verdict.n_comparisons} comparisons"
 
 
 def _p(value: float) -> str:

@@ -12,7 +12,15 @@ from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.plan import Contender, Plan
 from tiebreak.training.loop import predict, train_steps
+from tiebreak.training.precision import (
+    Precision,
+    choose_placement,
+    computing,
+    prepare_batches,
+    prepare_model,
+)
 from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.run import EVAL_BATCH_SIZE
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
 PROBE_SECONDS = 1.0  # of training steps, a model
@@ -54,33 +62,42 @@ def parse_budget(text: str) -> float:
 
 
 def seconds_of_seed(
-    contenders: Iterable[Contender], data: ImageDataset, val_size: int, device: torch.device
+    contenders: Iterable[Contender],
+    data: ImageDataset,
+    val_size: int,
+    device: torch.device,
+    precision: Precision,
 ) -> tuple[float, float]:
     """Seconds that one seed of all contenders takes: (an epoch of the plain recipe, what comes on top once).
 
-    A contender with a fraction of the images has as many more epochs, so its steps are the same; its
-    evaluations are not.
+    They are seconds of one run after another. A contender with a fraction of the images has as many more
+    epochs, so its steps are the same; its evaluations are not.
     """
     train_images = len(data.train) - val_size
     probes: dict[str, tuple[float, float]] = {}
     an_epoch = once = 0.0
     for contender in contenders:
         if contender.model not in probes:
-            probes[contender.model] = probe(contender, data, device)
+            probes[contender.model] = probe(contender, data, device, precision)
         training, looking = probes[contender.model]
         an_epoch += train_images * training + val_size * looking / contender.train_fraction
         once += len(data.test) * looking
     return an_epoch, once
 
 
-def probe(contender: Contender, data: ImageDataset, device: torch.device) -> tuple[float, float]:
-    """Seconds an image takes in training and in evaluation, measured on a few batches."""
+def probe(
+    contender: Contender, data: ImageDataset, device: torch.device, precision: Precision
+) -> tuple[float, float]:
+    """Seconds an image takes in training and in evaluation, on a few batches, prepared as in a run."""
     recipe = contender.recipe
     with global_stream(0, "probe"):
-        model = build_model(contender.model, data.image_shape, data.num_classes).to(device)
+        model = build_model(contender.model, data.image_shape, data.num_classes)
+    placement = choose_placement(model, data.image_shape, device, precision)
+    model = prepare_model(model, placement)
     batches = data.train.batches(recipe.batch_size, shuffle=True, generator=stream(0, "probe"))
+    batches = prepare_batches(batches, placement)
     criterion, optimizer = make_criterion(recipe), make_optimizer(recipe, model)
-    with global_stream(0, "dropout"):
+    with global_stream(0, "dropout"), computing(placement):
         steps = train_steps(model, batches, criterion, optimizer, device)
         next(steps)
         started, images = time.perf_counter(), 0
@@ -88,12 +105,12 @@ def probe(contender: Contender, data: ImageDataset, device: torch.device) -> tup
             images = running.samples
             if number >= PROBE_STEPS and time.perf_counter() - started > PROBE_SECONDS:
                 break
-    first = min(recipe.batch_size, len(data.train))
-    # A part smaller than two batches is over at once; its one batch is all there is to time.
-    training = (time.perf_counter() - started) / max(images - first, 1)
-    few = [next(iter(data.test.batches(min(500, len(data.test)))))]
-    started = time.perf_counter()
-    predict(model, few, device)
+        first = min(recipe.batch_size, len(data.train))
+        # A part smaller than two batches is over at once; its one batch is all there is to time.
+        training = (time.perf_counter() - started) / max(images - first, 1)
+        few = [next(iter(prepare_batches(data.test.batches(EVAL_BATCH_SIZE), placement)))]
+        started = time.perf_counter()
+        predict(model, few, device)
     return training, (time.perf_counter() - started) / len(few[0][1])
 
 

@@ -247,7 +247,7 @@ def percent(spread: Spread) -> str:
 
 
 def plus_minus(spread: Spread, digits: int) -> str:
-    mean = f"{spread.mean:.{digits}f}"
+    mean = f"{spread.mean:z.{digits}f}"  # z: no -0.0
     return mean if spread.sd is None else f"{mean} ± {spread.sd:.{digits}f}"
 
 

@@ -5,7 +5,6 @@ import math
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -15,6 +14,7 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import model_cost
 from tiebreak.rng import global_stream
+from tiebreak.study.fork_server import has_early_server
 from tiebreak.study.plan import Execution
 from tiebreak.training.device import choose_device
 from tiebreak.training.run import EVAL_BATCH_SIZE, RunSpec
@@ -26,17 +26,9 @@ PROCESS_BYTES = 400_000_000  # of a worker that has imported PyTorch, before its
 CUDA_CONTEXT_BYTES = 600_000_000  # of GPU memory for a process that uses it at all; not measured here
 FLOPS_PER_SECOND = 50e9  # of one core while training: a rough figure, for WORTHWHILE_SECONDS only
 STEP_SECONDS = 0.5e-3  # what a step costs beside its arithmetic; rough as well
-WORTHWHILE_SECONDS = 6.0  # of work; below it, workers take longer to start than they save
+WORTHWHILE_SECONDS = 6.0  # of work; below it, workers that must import PyTorch first do not pay
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Needs:
-    """What runs need, roughly."""
-
-    memory: int  # bytes that the hungriest of them takes beside the data set
-    seconds: float  # that all of them take one after another on one core
 
 
 def choose_workers(specs: Sequence[RunSpec], data: ImageDataset, execution: Execution) -> int:
@@ -47,15 +39,17 @@ def choose_workers(specs: Sequence[RunSpec], data: ImageDataset, execution: Exec
     device = choose_device(execution.device)
     if execution.executor == "serial":
         return 1
-    needs = estimate_needs(specs, data)
-    if execution.workers == "auto" and execution.executor == "auto" and needs.seconds < WORTHWHILE_SECONDS:
+    # Workers that are forks of a server which is there already cost next to nothing.
+    free_choice = execution.workers == execution.executor == "auto" and not has_early_server()
+    if free_choice and estimate_seconds(specs, data) < WORTHWHILE_SECONDS:
         return 1
+    memory = estimate_memory(specs, data)
     places = _places(device, execution.threads)
     wanted = places if execution.workers == "auto" else execution.workers
     wanted = max(1, min(wanted, len(specs)))
     free = free_gpu_memory(device) if device.type == "cuda" else free_memory()
-    fitting = wanted if free is None else max(1, int(free // needs.memory))
-    needed = f"{wanted} runs side by side need about {wanted * needs.memory / GB:.1f} GB"
+    fitting = wanted if free is None else max(1, int(free // memory))
+    needed = f"{wanted} runs side by side need about {wanted * memory / GB:.1f} GB"
     if free is None or fitting >= wanted:
         log.info("%s.", needed)
         return wanted
@@ -73,28 +67,41 @@ def _places(device: torch.device, threads: int) -> int:
     return int(min(len(available_cores()), cpu_quota()) // threads)
 
 
-def estimate_needs(specs: Sequence[RunSpec], data: ImageDataset) -> Needs:
-    """What the runs need, from their models' sizes.
+def estimate_memory(specs: Sequence[RunSpec], data: ImageDataset) -> int:
+    """Bytes that the hungriest of the runs takes beside the data set, roughly.
 
     Raises: ModelError if a model cannot be built.
     """
-    memory, seconds = 0, 0.0
-    models: dict[str, tuple[int, int, int]] = {}
-    for spec in specs:
-        if spec.model not in models:
-            with global_stream(0, "check"):
-                model = build_model(spec.model, data.image_shape, data.num_classes)
-            cost = model_cost(model, data.image_shape)
-            models[spec.model] = cost.bytes, cost.flops, output_bytes(model, data.image_shape)
-        weights, flops, outputs = models[spec.model]
-        images = spec.recipe.epochs * (len(data.train) - spec.val_size)
+    needs = [PROCESS_BYTES]
+    for model_name, batch_size in {(spec.model, spec.recipe.batch_size) for spec in specs}:
+        model = _build(model_name, data)
+        weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
         # A step holds weights, gradients and two moments, and each output with its gradient. An evaluation
         # holds few outputs at a time; all of them once is a bound.
-        images_held = max(2 * spec.recipe.batch_size, EVAL_BATCH_SIZE)
-        memory = max(memory, PROCESS_BYTES + 4 * weights + images_held * outputs)
+        images_held = max(2 * batch_size, EVAL_BATCH_SIZE)
+        needs.append(PROCESS_BYTES + 4 * weights + images_held * output_bytes(model, data.image_shape))
+    return max(needs)
+
+
+def estimate_seconds(specs: Sequence[RunSpec], data: ImageDataset) -> float:
+    """Seconds that the runs take one after another on one core, roughly.
+
+    Raises: ModelError if a model cannot be built.
+    """
+    flops = {
+        name: model_cost(_build(name, data), data.image_shape).flops for name in {s.model for s in specs}
+    }
+    seconds = 0.0
+    for spec in specs:
+        images = spec.recipe.epochs * (len(data.train) - spec.val_size)
         steps = math.ceil(images / spec.recipe.batch_size)
-        seconds += images * 3 * flops / FLOPS_PER_SECOND + steps * STEP_SECONDS
-    return Needs(memory=memory, seconds=seconds)
+        seconds += images * 3 * flops[spec.model] / FLOPS_PER_SECOND + steps * STEP_SECONDS
+    return seconds
+
+
+def _build(model: str, data: ImageDataset) -> nn.Module:
+    with global_stream(0, "check"):
+        return build_model(model, data.image_shape, data.num_classes)
 
 
 def output_bytes(model: nn.Module, image_shape: tuple[int, int, int]) -> int:

@@ -16,6 +16,7 @@ from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from pathlib import Path
 from queue import SimpleQueue
 from threading import Event, Lock, Thread
 from typing import BinaryIO, NoReturn
@@ -33,6 +34,7 @@ from tiebreak.study.executor import (
     compute,
     failure_after_deaths,
 )
+from tiebreak.study.fork_server import ForkedProcess, ForkServer, fork_server, thread_settings
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import available_cores
 from tiebreak.study.shared_data import SharedData, open_shared, share_data
@@ -67,12 +69,30 @@ class Setup:
     execution: Execution
 
 
+@dataclass(frozen=True, kw_only=True)
+class Surroundings:
+    """What a forked worker takes over from the driver, which may have changed since the server began."""
+
+    sys_path: list[str]
+    directory: Path
+    environment: dict[str, str]
+    cores: list[int]
+
+    def enter(self) -> None:
+        sys.path[:] = self.sys_path
+        os.chdir(self.directory)
+        os.environ.clear()
+        os.environ.update(self.environment)
+        if self.cores:
+            os.sched_setaffinity(0, self.cores)
+
+
 @dataclass(kw_only=True, eq=False)
 class Worker:
     """A worker process as the driver sees it."""
 
     slot: int  # which of the places for workers; it decides on core and GPU
-    process: "subprocess.Popen[bytes]"
+    process: "subprocess.Popen[bytes] | ForkedProcess"
     task: Task
 
 
@@ -100,11 +120,11 @@ def run_in_processes(
     arrivals: Arrivals = SimpleQueue()
     pool: list[Worker] = []
     stopping = False
-    with share_data(data) as shared:
+    with share_data(data) as shared, fork_server(execution.threads) as server:
         setup = Setup(data=shared, execution=execution)
         try:
             while waiting and len(pool) < workers:
-                pool.append(_start(len(pool), workers, setup, waiting.popleft(), arrivals))
+                pool.append(_start(server, len(pool), workers, setup, waiting.popleft(), arrivals))
             while pool:
                 worker, news = arrivals.get()
                 if worker not in pool:
@@ -128,7 +148,7 @@ def run_in_processes(
                 pool.remove(worker)
                 _stop([worker])
                 if waiting and not stopping:
-                    pool.append(_start(worker.slot, workers, setup, waiting.popleft(), arrivals))
+                    pool.append(_start(server, worker.slot, workers, setup, waiting.popleft(), arrivals))
         finally:
             _stop(pool)
 
@@ -149,18 +169,29 @@ def _after_death(worker: Worker, deaths: Counter[RunId], waiting: deque[Task]) -
     return None
 
 
-def _start(slot: int, workers: int, setup: Setup, task: Task, arrivals: Arrivals) -> Worker:
+def _start(
+    server: ForkServer | None, slot: int, workers: int, setup: Setup, task: Task, arrivals: Arrivals
+) -> Worker:
     """Start a worker process and hand it its first task."""
-    threads = str(setup.execution.threads)
-    cores = _cores_of(slot, workers, setup.execution.threads)
-    process = subprocess.Popen(  # nosec B603
-        [sys.executable, "-c", START, json.dumps([sys.path, cores])],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=os.environ | {"OMP_NUM_THREADS": threads, "MKL_NUM_THREADS": threads} | _gpu_of(slot, setup),
-    )
+    threads = setup.execution.threads
+    environment = os.environ | thread_settings(threads) | _gpu_of(slot, setup)
+    cores = _cores_of(slot, workers, threads)
+    process: subprocess.Popen[bytes] | ForkedProcess | None = server.fork() if server else None
+    forked = process is not None
+    if process is None:
+        process = subprocess.Popen(  # nosec B603
+            [sys.executable, "-c", START, json.dumps([sys.path, cores])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+        )
     worker = Worker(slot=slot, process=process, task=task)
     Thread(target=_listen, args=(worker, arrivals), daemon=True).start()
+    if forked:
+        surroundings = Surroundings(
+            sys_path=sys.path, directory=Path.cwd(), environment=environment, cores=cores
+        )
+        _send(worker, surroundings)
     _send(worker, setup)
     return _hand(worker, task)
 
@@ -190,7 +221,7 @@ def _gpu_of(slot: int, setup: Setup) -> dict[str, str]:
     return {"CUDA_VISIBLE_DEVICES": names[slot % count]}
 
 
-def _send(worker: Worker, message: Setup | Task | None) -> None:
+def _send(worker: Worker, message: Surroundings | Setup | Task | None) -> None:
     stream = worker.process.stdin
     assert stream is not None
     with suppress(BrokenPipeError):  # it has just died; the end of its stdout tells
@@ -225,12 +256,15 @@ def _close(worker: Worker) -> None:
         stream.close()
 
 
-def work() -> NoReturn:
+def work(forked: bool = False) -> NoReturn:
     """The life of a worker process: its setup, then one task after another, until it is killed."""
     inbox, outbox = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     # What a user's model reads or prints must not get between the messages.
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     os.dup2(2, 1)
+    if forked:
+        surroundings: Surroundings = pickle.load(inbox)  # noqa: S301 - from our driver  # nosec B301
+        surroundings.enter()
     setup: Setup = pickle.load(inbox)  # noqa: S301 - from our driver  # nosec B301
     data = open_shared(setup.data)
     tasks: SimpleQueue[Task] = SimpleQueue()
