@@ -1,8 +1,8 @@
 """The commands: parse, call the API, print. Heavy imports wait until a command needs them."""
 
 import json
+import os
 import shlex
-import signal
 import sys
 from contextlib import contextmanager
 from importlib import metadata
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tiebreak.study.stop import StopRequest
 
 EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
+EXIT_CLOSED_PIPE = 1  # as Rich ends a program whose reader has left
 DEFAULT_DATASET = "fashion-small"
 
 app = typer.Typer(
@@ -48,10 +49,11 @@ data_app = typer.Typer(no_args_is_help=True, help="List, fetch and look at data 
 app.add_typer(data_app, name="data")
 
 
-def _print_version(wanted: bool) -> None:
+def _print_version(wanted: bool) -> bool:
     if wanted:
         typer.echo(f"tiebreak {metadata.version('tiebreak')}")
         raise typer.Exit
+    return wanted
 
 
 @app.callback()
@@ -367,11 +369,12 @@ def _console(stderr: bool = False) -> "Console":
 
 def main() -> None:
     """Run the command line. A user's error is one line on stderr and exit status 2."""
-    # A closed pipe (`tiebreak models | head`) ends the program as it ends other tools.
-    if hasattr(signal, "SIGPIPE"):
-        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
     try:
         app(standalone_mode=False)
+        sys.stdout.flush()
+    except BrokenPipeError:  # `tiebreak models | head`: who read our output has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for what is still to be flushed
+        raise SystemExit(EXIT_CLOSED_PIPE) from None
     except typer.TyperException as error:
         message = " ".join(getattr(error, "format_message", error.__str__)().split())
         if not message:  # a command without any argument: its help was shown

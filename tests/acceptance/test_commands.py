@@ -40,6 +40,14 @@ def test_the_version_is_the_installed_one(tiebreak):
     assert (done.status, done.stdout) == (0, f"tiebreak {metadata.version('tiebreak')}\n")
 
 
+def test_a_reader_that_leaves_ends_the_command_without_a_word():
+    command = [sys.executable, "-m", "tiebreak", "models"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode == 1
+
+
 def test_without_arguments_the_help_is_all_that_is_said(tiebreak):
     done = tiebreak()
     assert done.status == 2

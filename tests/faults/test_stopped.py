@@ -40,9 +40,9 @@ PHASES = {
 
 @pytest.fixture
 def command(tmp_path: Path) -> list[str]:
-    """The study of the fork server as a command."""
+    """The study of the fork server as a command, in one process, whose functions are to be interrupted."""
     (tmp_path / "study.toml").write_text(STUDY)
-    return ["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "study")]
+    return ["run", str(tmp_path / "study.toml"), "--out", str(tmp_path / "study"), "--executor", "serial"]
 
 
 @pytest.mark.parametrize("phase", PHASES)
