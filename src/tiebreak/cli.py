@@ -194,10 +194,15 @@ def check(
     from tiebreak.api import check as check_study
     from tiebreak.evidence.claim_outcome import Finding, claim_line
     from tiebreak.report.tables import claim_as_json
+    from tiebreak.study.store import read_study
 
     outcomes = check_study(study, claims)
     for outcome in outcomes:
         typer.echo(claim_line(outcome), err=as_json)
+    if looks := read_study(study).study.looks:
+        typer.echo(
+            f"Note: the study could stop at {len(looks)} looks; the level allows for them all.", err=True
+        )
     if as_json:
         answer = {"study": str(study), "claims": [claim_as_json(outcome) for outcome in outcomes]}
         typer.echo(json.dumps(answer))

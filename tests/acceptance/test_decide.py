@@ -48,6 +48,9 @@ def test_seeds_until_decided(tiebreak, tmp_path):
     assert len(pair["seed_differences"]) == pair["n_seeds"]
     with Image.open(tmp_path / "s" / "figures" / "differences.png") as picture:
         assert picture.width > 1000
+    checked = tiebreak("check", "s", f"{pair['a']} >= 0")
+    assert checked.status == 0, checked.stderr
+    assert checked.stderr == "Note: the study could stop at 6 looks; the level allows for them all.\n"
     # The plan had its looks before the first run.
     plan = json.loads((tmp_path / "s" / "study.json").read_text())["study"]
     assert plan["looks"] == [3, 5, 8, 12, 20, 30]

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections import defaultdict
+from collections import defaultdict, deque
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,7 @@ from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, 
 from tiebreak.study.plan import Execution
 from tiebreak.study.shared_data import open_shared, share_data
 from tiebreak.study.study_file import interpret
+from tiebreak.study.workers import _longest
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunSpec
@@ -143,6 +144,15 @@ def test_a_dead_workers_run_begins_again_and_fails_at_the_third_death(
     diverged = ended[diverging.run]
     assert isinstance(diverged, RunFailure)
     assert "try a smaller --lr" in diverged.reason
+
+
+def test_the_longest_runs_begin_first_once_it_is_known_which_they_are() -> None:
+    waiting = deque(task(model, seed) for seed in range(2) for model in ("short", "long", "unknown"))
+    took = {"short": 1.0, "long": 9.0}
+    begun = [_longest(waiting, took).run for _ in range(6)]
+    assert [(run.label, run.seed) for run in begun] == [
+        (label, seed) for label in ("unknown", "long", "short") for seed in range(2)
+    ]
 
 
 def test_an_error_of_the_user_comes_out_as_it_is(digits: ImageDataset) -> None:

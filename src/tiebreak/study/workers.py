@@ -6,14 +6,16 @@ as a worker writes no files; a worker whose stdin has come to its end has lost i
 """
 
 import json
+import math
 import os
 import pickle
 import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,6 +96,7 @@ class Worker:
     slot: int  # which of the places for workers; it decides on core and GPU
     process: "subprocess.Popen[bytes] | ForkedProcess"
     task: Task
+    since: float = 0.0  # when it got the task, by time.perf_counter
 
 
 @dataclass(frozen=True)
@@ -109,14 +112,16 @@ Arrivals = SimpleQueue[
 def run_in_processes(
     tasks: Sequence[Task], data: ImageDataset, execution: Execution, workers: int, stop: Stop = NEVER
 ) -> Iterator[tuple[RunId, News]]:
-    """Compute the tasks in that many processes, begun in the order given; gives news as it comes.
+    """Compute the tasks in that many processes; gives news as it comes.
 
-    A run whose worker dies is begun again in a new one; after `MAX_DEATHS` deaths it has failed.
+    Long runs begin first, so that no worker is left alone with one at the end. A run whose worker dies is
+    begun again in a new one; after `MAX_DEATHS` deaths it has failed.
 
     Raises: TiebreakError from a run's own code; OSError if the data cannot be laid into a temporary file.
     """
     waiting = deque(tasks)
     deaths: Counter[RunId] = Counter()
+    took: dict[str, float] = {}  # seconds of each contender's last run
     arrivals: Arrivals = SimpleQueue()
     pool: list[Worker] = []
     stopping = False
@@ -124,7 +129,7 @@ def run_in_processes(
         setup = Setup(data=shared, execution=execution)
         try:
             while waiting and len(pool) < workers:
-                pool.append(_start(server, len(pool), workers, setup, waiting.popleft(), arrivals))
+                pool.append(_start(server, len(pool), workers, setup, _longest(waiting, took), arrivals))
             while pool:
                 worker, news = arrivals.get()
                 if worker not in pool:
@@ -142,15 +147,26 @@ def run_in_processes(
                     continue
                 if news is None and (failure := _after_death(worker, deaths, waiting)):
                     yield worker.task.run, failure
-                if news is not None and waiting and not stopping:
-                    _hand(worker, waiting.popleft())
-                    continue
+                if news is not None:
+                    took[worker.task.run.label] = time.perf_counter() - worker.since
+                    if waiting and not stopping:
+                        _hand(worker, _longest(waiting, took))
+                        continue
                 pool.remove(worker)
                 _stop([worker])
                 if waiting and not stopping:
-                    pool.append(_start(server, worker.slot, workers, setup, waiting.popleft(), arrivals))
+                    pool.append(
+                        _start(server, worker.slot, workers, setup, _longest(waiting, took), arrivals)
+                    )
         finally:
             _stop(pool)
+
+
+def _longest(waiting: deque[Task], took: Mapping[str, float]) -> Task:
+    """Take out the first run of the contender whose runs take longest; those of unknown length come first."""
+    task = max(waiting, key=lambda task: took.get(task.run.label, math.inf))
+    waiting.remove(task)
+    return task
 
 
 def _after_death(worker: Worker, deaths: Counter[RunId], waiting: deque[Task]) -> RunFailure | None:
@@ -198,7 +214,7 @@ def _start(
 
 def _hand(worker: Worker, task: Task) -> Worker:
     """Give a worker its next task."""
-    worker.task = task
+    worker.task, worker.since = task, time.perf_counter()
     _send(worker, task)
     return worker
 
