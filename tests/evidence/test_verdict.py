@@ -101,7 +101,7 @@ def test_one_seed_is_never_decided() -> None:
     text = sentence(verdict, "cnn", "mlp")
     assert text.startswith("undecided: with one seed, cnn leads mlp by ")
     assert "for these two checkpoints; 1 seed, 10,000 test images)" in text
-    assert "(p = under 0.001)" in text
+    assert "(p < 0.001)" in text
     assert text.endswith("Train at least 3 seeds.")
 
 

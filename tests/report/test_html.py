@@ -144,6 +144,7 @@ def test_an_explanation_is_drawn(copied: Path, write_again: Rewrite) -> None:
     (copied / "explain.json").write_text(json.dumps(explanation))
     page = write_again(copied)
     assert "The lead needs the &lt;arrangement&gt;." in page
+    assert "<title>Why cnn against mlp?" in page
     for chart in ("ladder-chart", "arrangement-chart", "why-curve-0", "why-curve-1"):
         assert f'id="{chart}"' in page
     html5lib.HTMLParser(strict=True).parse(page)

@@ -47,7 +47,7 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
     if comparison.method is Method.ONE_SEED:
         return (
             f"undecided: with one seed, {seen} {facts}, but that is about these two checkpoints only "
-            f"(p = {_p(comparison.p_value)}). {_advice(verdict)}"
+            f"({_p(comparison.p_value)}). {_advice(verdict)}"
         )
     return f"undecided: {seen} {facts}. {_advice(verdict)}{_warnings(comparison, a, b)}"
 
@@ -123,11 +123,11 @@ def _number(value: float, digits: int) -> str:
 def _adjusted(verdict: Verdict) -> str:
     if verdict.n_comparisons == 1:
         return ""
-    return f" for this pair alone, p = {_p(verdict.p_value)} adjusted for {verdict.n_comparisons} comparisons"
+    return f" for this pair alone, {_p(verdict.p_value)} adjusted for {verdict.n_comparisons} comparisons"
 
 
 def _p(value: float) -> str:
-    return "under 0.001" if value < 0.001 else f"{value:.2g}"
+    return "p < 0.001" if value < 0.001 else f"p = {value:.2g}"
 
 
 def _data(comparison: Comparison) -> str:

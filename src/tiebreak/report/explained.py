@@ -97,7 +97,9 @@ def read_explanation(folder: Path) -> dict[str, Any] | None:
     except ValidationError as error:
         where = ".".join(map(str, error.errors()[0]["loc"])) or "it is no JSON"
         raise StudyError(f"{path} is damaged ({where}). Make it again with tiebreak explain.") from None
-    shown = explanation.model_dump(mode="json", by_alias=True, include={"arrangement", "ladder", "sentences"})
+    shown = explanation.model_dump(
+        mode="json", by_alias=True, include={"a", "b", "arrangement", "ladder", "sentences"}
+    )
     return shown | {"curves": list(_curves(explanation))}
 
 

@@ -136,7 +136,8 @@ const CHARTS = {
     const bars = {
       type: "waterfall", x: [...range(steps.length), steps.length], y: [...gains, last],
       measure: [...steps.map(() => "relative"), "total"], connector: { line: { color: cssColour("--line") } },
-      text: [...gains, last].map((gain) => gain.toFixed(1)), textposition: "inside", hoverinfo: "skip",
+      text: [...gains, last].map((gain) => gain.toFixed(1)), hoverinfo: "skip",
+      textposition: "inside", insidetextanchor: "start",  // away from the whisker
       increasing: { marker: { color: "#009E73" } }, decreasing: { marker: { color: "#D55E00" } }, totals: { marker: { color: "#0072B2" } },
     };
     const whiskers = {
@@ -156,7 +157,8 @@ const CHARTS = {
     const reach = (end) => ends.map((interval, i) => (interval ? 100 * Math.abs(interval[end] - values[i]) : 0));
     const bars = {
       type: "bar", x: [0, 1], y: values.map((value) => 100 * value), text: values.map((value) => percent(value)),
-      width: 0.5, marker: { color: ["#0072B2", "#E69F00"] }, hoverinfo: "skip", textposition: "inside",
+      width: 0.5, marker: { color: ["#0072B2", "#E69F00"] }, hoverinfo: "skip",
+      textposition: "inside", insidetextanchor: "start",  // away from the whisker
       error_y: { type: "data", symmetric: false, color: cssColour("--ink"), array: reach("ci_high"), arrayminus: reach("ci_low") },
     };
     return [[bars], {
