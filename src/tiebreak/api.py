@@ -177,10 +177,11 @@ def run(
         for _ in show_progress(events, part, done, console):
             pass
     results = judge(folder)
-    keep_inside(results.stored, data)
-    keep_sheet(results.stored, data)
-    draw_figures(results)
-    write_page(results.stored, results.contenders, results.judgements)
+    with console.status("Drawing figures and writing the page"):
+        keep_inside(results.stored, data)
+        keep_sheet(results.stored, data)
+        draw_figures(results)
+        write_page(results.stored, results.contenders, results.judgements)
     return results
 
 
@@ -342,13 +343,13 @@ def print_results(results: Results, console: Console) -> None:
             console.print(
                 f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
-    print_evidence(results.ranking, results.judgements, results.notes, console)
+    explanation = read_explanation(results.folder)
+    if explanation is not None:  # its contenders were trained to answer its questions, not each other
+        say(" ".join(explanation["sentences"]), console)
+    else:
+        print_evidence(results.ranking, results.judgements, results.notes, console)
     if results.ranking is None:
         say("One contender: there is nothing to compare it with.", console)
-    explanation = read_explanation(results.folder)
-    if explanation is not None:
-        console.print()
-        say(" ".join(explanation["sentences"]), console)
     console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
     if results.page.is_file():
         console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)

@@ -109,10 +109,13 @@ def explain(
     overrides: dict[str, Any],
     ask: Annotated[
         str | None,
-        typer.Option(help="Some of arrangement, ladder, control, size, data, shift; commas between."),
+        typer.Option(help="Some of arrangement, ladder, control, size, data, shift (arrangement,ladder)."),
     ] = None,
     budget: Annotated[
-        str | None, typer.Option(help="A time such as 10m; decides the seeds, and the epochs up to --epochs.")
+        str | None,
+        typer.Option(
+            help="Instead of --seeds: a time such as 10m; decides the seeds, and the epochs up to --epochs."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -142,7 +145,8 @@ def report(
     """Table, verdict, figures and the page (report.html) of a study again, from its folder alone."""
     from tiebreak.api import write_report
 
-    results = write_report(study)
+    with _console(stderr=True).status("Drawing figures and writing the page"):
+        results = write_report(study)
     _print_results(results, as_json)
     if show:
         typer.launch(str(results.page))

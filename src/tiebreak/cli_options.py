@@ -31,14 +31,14 @@ Seeds = Annotated[
     typer.Option(
         parser=_seeds,
         metavar="N|auto",
-        help="How many seeds each contender is trained with; auto: until it is decided.",
+        help="How many seeds each contender is trained with (5; explain: 3); auto: until decided.",
     ),
 ]
 MaxSeeds = Annotated[int | None, typer.Option(min=2, help="With --seeds auto: the most seeds.")]
 Looks = Annotated[
     str | None,
     typer.Option(
-        parser=_looks, metavar="N,N,...", help="With --seeds auto: when to judge, in seeds [3,5,8,12,20,30]."
+        parser=_looks, metavar="N,N,...", help="With --seeds auto: when to judge, in seeds (3,5,8,12,20,30)."
     ),
 ]
 Equivalence = Annotated[
@@ -47,17 +47,18 @@ Equivalence = Annotated[
 Baseline = Annotated[
     str | None, typer.Option(help="Compare all contenders with this one, not each with each.")
 ]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training split.")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a step.")]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate.")]
+Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training split (5).")]
+BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a step (128).")]
+LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate (0.001).")]
 Dataset = Annotated[
-    str | None, typer.Option(help="A name from 'tiebreak data list', folder:PATH or arrays:FILE.npz.")
+    str | None,
+    typer.Option(help="A name from 'tiebreak data list' (fashion-small), folder:PATH or arrays:FILE.npz."),
 ]
 DataDir = Annotated[Path | None, typer.Option(help="A folder that already holds the data set's files.")]
-ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept for validation.")]
+ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept for validation (a tenth).")]
 Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
 Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses.")]
+Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses (1).")]
 Executor = Annotated[
     str | None, typer.Option(help="Where runs are computed: auto, serial, processes or ray.")
 ]

@@ -163,10 +163,11 @@ def run_explanation(
     write_json(folder / "explain.json", explanation_as_json(explanation))
     from tiebreak.report.explain_plots import save_explanation_figures  # matplotlib, only when it is needed
 
-    save_explanation_figures(explanation, folder / "figures")
-    keep_inside(stored, data)
-    keep_sheet(stored, data)
-    write_page(stored, summarise_contenders(stored), judge_study(stored).judgements)
+    with console.status("Drawing figures and writing the page"):
+        save_explanation_figures(explanation, folder / "figures")
+        keep_inside(stored, data)
+        keep_sheet(stored, data)
+        write_page(stored, summarise_contenders(stored), judge_study(stored).judgements)
     return explanation
 
 
@@ -220,7 +221,8 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     heading = f"Why {explanation.b} against {explanation.a} on {data.name}"
     runs = f"{len(study.seeds)} seeds, {data.test_images:,} test images"
     console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
-    console.print(" ".join(explanation.sentences), markup=False, highlight=False)
+    wide = not console.is_terminal  # lines in a file are for others to break
+    console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=wide)
     folder = explanation.stored.folder
     console.print(
         f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True

@@ -127,6 +127,18 @@ def test_a_flat_model_that_moves_fails_the_self_check() -> None:
     assert "do not rely on this answer" in self_check_sentence(check)
 
 
+def test_a_self_check_that_could_hardly_fail_says_so() -> None:
+    change = compare_scores(np.repeat([[0.2], [-0.2]], 2_000, axis=1), bound=1.0, level=0.99)
+    check = SelfCheck(label="mlp", change=change)
+    assert check.passed
+    assert self_check_sentence(check).endswith("an interval so wide could hardly have shown a fault.")
+
+
+def test_two_seeds_are_said_to_be_too_few() -> None:
+    answer = arrangement(correct(0.7, 1, seeds=2) - correct(0.5, 2, seeds=2), np.zeros((2, 2_000)))
+    assert arrangement_sentences(answer)[-1].endswith("so these intervals are wide: train a third.")
+
+
 def test_one_seed_is_said_to_speak_of_its_checkpoints_only() -> None:
     answer = arrangement(correct(0.7, 1, seeds=1) - correct(0.5, 2, seeds=1), np.zeros((1, 2_000)))
     assert (

@@ -115,3 +115,10 @@ def test_a_file_that_cannot_be_imported_is_named(tmp_path):
     path.write_text("import no_such_package_anywhere\n")
     with pytest.raises(ModelError, match=r"broken\.py cannot be imported: No module named"):
         build(f"{path}:f")
+
+
+def test_a_factory_that_leaves_the_program_is_an_error(tmp_path):
+    path = tmp_path / "leaving.py"
+    path.write_text("import sys\n\n\ndef net():\n    sys.exit(0)\n")
+    with pytest.raises(ModelError, match=r"instead of giving a model it left: sys\.exit\(0\)\."):
+        build_model(f"{path}:net", (1, 8, 8), 3)

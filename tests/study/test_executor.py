@@ -17,7 +17,15 @@ import torch
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.digits import digits_source
 from tiebreak.errors import DataError, StudyError, TiebreakError
-from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, execute
+from tiebreak.study.executor import (
+    News,
+    RunFailure,
+    RunFinished,
+    RunId,
+    Task,
+    execute,
+    failure_after_deaths,
+)
 from tiebreak.study.plan import Execution
 from tiebreak.study.shared_data import open_shared, share_data
 from tiebreak.study.study_file import interpret
@@ -140,7 +148,10 @@ def test_a_dead_workers_run_begins_again_and_fails_at_the_third_death(
         assert content(ended[run]) == content(news[-1])
     failure = ended[always.run]
     assert isinstance(failure, RunFailure)
-    assert "its worker died 3 times, last by SIGKILL" in failure.reason
+    assert failure.reason == (
+        "its worker died 3 times, last by SIGKILL; too little memory is the usual cause"
+    )
+    assert failure_after_deaths("SIGSEGV").reason == "its worker died 3 times, last by SIGSEGV"
     diverged = ended[diverging.run]
     assert isinstance(diverged, RunFailure)
     assert "try a smaller --lr" in diverged.reason

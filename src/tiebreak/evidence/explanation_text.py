@@ -5,6 +5,7 @@ from tiebreak.evidence.efficiency import DataCurve, Equivalent
 from tiebreak.evidence.robustness import Breakdown, DistortedPoint
 from tiebreak.evidence.spatial import Arrangement, Ladder, SelfCheck, Size
 
+WIDE = 0.2  # an interval of more than 20 points says little
 NEGLIGIBLE = 0.01  # an effect under one point is called small, whatever its interval
 
 
@@ -35,7 +36,7 @@ def arrangement_sentences(answer: Arrangement) -> list[str]:
             f"The arrangement of the pixels is worth {change} of the lead{small}{_share(answer)}."
         )
     sentences.append(self_check_sentence(answer.self_check))
-    return sentences + one_seed_caution(answer.difference)
+    return sentences + few_seeds_caution(answer.difference)
 
 
 def _share(answer: Arrangement) -> str:
@@ -54,6 +55,11 @@ def _share(answer: Arrangement) -> str:
 def self_check_sentence(check: SelfCheck) -> str:
     """Whether the model that cannot see arrangement stayed where it was."""
     change = _amount(check.change)
+    if check.passed and check.change.ci_high - check.change.ci_low > WIDE:
+        return (
+            f"Self-check: {check.label}, to which pixel order means nothing, changed by {change}; that "
+            "does not speak against the answer, but an interval so wide could hardly have shown a fault."
+        )
     if check.passed:
         return f"Self-check passed: {check.label}, to which pixel order means nothing, changed by {change}."
     return (
@@ -71,7 +77,7 @@ def ladder_sentences(answer: Ladder) -> list[str]:
     first, last = answer.rungs[0].label, answer.rungs[-1].label
     return [
         f"From {first} to {last} in steps: {'; '.join(steps)}; together {_signed(answer.lead)}.",
-        *one_seed_caution(answer.lead),
+        *few_seeds_caution(answer.lead),
     ]
 
 
@@ -84,7 +90,7 @@ def size_sentences(answer: Size) -> list[str]:
     for match in answer.matches:
         what = "parameters" if match.by == "params" else "FLOPs"
         sentences.append(f"Against an MLP matched in {what}, {lead_text(match.lead, match.label, answer.b)}.")
-    return sentences + one_seed_caution(answer.lead)
+    return sentences + few_seeds_caution(answer.lead)
 
 
 def data_sentences(answer: DataCurve) -> list[str]:
@@ -96,7 +102,7 @@ def data_sentences(answer: DataCurve) -> list[str]:
         f"{lead_text(most.lead, answer.a, answer.b)}."
     ]
     sentences += [_equivalent_sentence(point, answer) for point in answer.equivalents]
-    return sentences + one_seed_caution(most.lead)
+    return sentences + few_seeds_caution(most.lead)
 
 
 def _equivalent_sentence(point: Equivalent, answer: DataCurve) -> str:
@@ -129,7 +135,7 @@ def shift_sentences(answer: Breakdown) -> list[str]:
         else:
             end = f"inconclusive whose loss is larger (difference {_amount(loss)})"
         sentences.append(f"Under {point.distortion} by {point.strength:g} {point.unit}: {accuracies}; {end}.")
-    return sentences + one_seed_caution(answer.points[0].lead)
+    return sentences + few_seeds_caution(answer.points[0].lead)
 
 
 def lead_text(lead: Comparison, a: str, b: str) -> str:
@@ -146,8 +152,12 @@ def excludes_zero(comparison: Comparison) -> bool:
     return not comparison.ci_low <= 0 <= comparison.ci_high
 
 
-def one_seed_caution(comparison: Comparison) -> list[str]:
-    """What must be said where no second seed was trained."""
+def few_seeds_caution(comparison: Comparison) -> list[str]:
+    """What must be said of one seed, and of two."""
+    if comparison.n_seeds == 2:
+        return [
+            "Two seeds show too little of the luck of the seed, so these intervals are wide: train a third."
+        ]
     if comparison.method is not Method.ONE_SEED:
         return []
     return ["With one seed, these intervals speak of these checkpoints only; train at least 3 seeds."]

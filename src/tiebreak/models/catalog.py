@@ -46,6 +46,8 @@ def build_model(text: str, image_shape: tuple[int, int, int], num_classes: int) 
         model = factory(*call.args, **kwargs)
     except (TypeError, ValueError, RuntimeError) as error:
         raise ModelError(f"{text}: the model could not be built: {error}") from error
+    except SystemExit as leaving:
+        raise ModelError(f"{text}: instead of giving a model it left: sys.exit({leaving.code!r}).") from None
     if not isinstance(model, nn.Module):
         raise ModelError(f"{text}: expected a torch.nn.Module, got {type(model).__name__}.")
     _check_output(text, model, image_shape, num_classes)

@@ -94,9 +94,9 @@ def execute(
 
 def failure_after_deaths(reason: str) -> RunFailure:
     """The end of a run that has killed its worker as often as it may."""
-    return RunFailure(
-        reason=f"its worker died {MAX_DEATHS} times, last by {reason}; too little memory is the usual cause"
-    )
+    # Systems that run out of memory kill by SIGKILL; other signals come from a crash in native code.
+    cause = "; too little memory is the usual cause" if reason == "SIGKILL" else ""
+    return RunFailure(reason=f"its worker died {MAX_DEATHS} times, last by {reason}{cause}")
 
 
 def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = NEVER) -> Iterator[News]:
