@@ -40,6 +40,16 @@ def test_the_version_is_the_installed_one(tiebreak):
     assert (done.status, done.stdout) == (0, f"tiebreak {metadata.version('tiebreak')}\n")
 
 
+def test_a_command_of_its_own_gives_the_bytes_of_one_in_this_process(tiebreak, tmp_path):
+    """In a process of its own its workers are forks of a server that was started with it."""
+    study = [*map(str, SMALL), "--out"]
+    alone = subprocess.run([sys.executable, "-m", "tiebreak", "compare", *study, "alone"], cwd=tmp_path)
+    assert alone.returncode == 0
+    assert tiebreak("compare", *study, "here").status == 0
+    for pattern in ("predictions.npz", "weights.safetensors"):
+        assert content(tmp_path / "alone", pattern) == content(tmp_path / "here", pattern)
+
+
 def test_a_reader_that_leaves_ends_the_command_without_a_word():
     command = [sys.executable, "-m", "tiebreak", "models"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:

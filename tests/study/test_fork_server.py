@@ -15,6 +15,8 @@ from tiebreak.study.fork_server import ForkServer
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import choose_workers
 
+START_EARLY = fork_server.start_early  # before the tests' own settings replace it
+
 MODEL = """
 import os, sys
 from torch import nn
@@ -94,6 +96,7 @@ def test_only_for_a_server_of_its_own_a_short_study_does_not_start_workers(
 def test_a_server_is_started_early_once_and_only_where_there_is_a_core_for_it(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(fork_server, "start_early", START_EARLY)
     monkeypatch.setattr(fork_server, "_early", [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
     fork_server.start_early(1)
