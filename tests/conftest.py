@@ -15,8 +15,6 @@ from beartype._check.code import codemain
 from filelock import FileLock
 from hypothesis import HealthCheck, settings
 
-from tiebreak.study import fork_server
-
 ROOT = Path(__file__).parents[1]
 
 # Two libraries draw from Python's global generator for purposes of their own: beartype to look at a random
@@ -61,7 +59,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(autouse=True)
 def no_early_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command ends with its process, and its fork server too; a test that calls `main` goes on."""
-    monkeypatch.setattr(fork_server, "start_early", lambda threads: None)
+    monkeypatch.setattr("tiebreak.study.fork_server.start_early", lambda threads: None)
 
 
 def _unpacked_cifar10(options: list[str]) -> Path:
