@@ -9,22 +9,18 @@ half a point. Each pair of runs is stored in --folder, so a stopped benchmark go
 import argparse
 import hashlib
 import json
-import platform
-import shlex
-import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Bool
+from table_file import write_table
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.comparison import Comparison, compare_predictions
 from tiebreak.files import atomic_write
-from tiebreak.study.environment import processor_name
 from tiebreak.training.device import thread_count
 from tiebreak.training.precision import Precision
 from tiebreak.training.recipe import Recipe
@@ -106,32 +102,17 @@ def main() -> None:
                 for precision in PRECISIONS:
                     runs[precision].append(train(arguments.folder, spec, data, precision))
             rows += rows_of(model, runs)
+    facts = (
+        f"{data.name}, {arguments.val_size:,} validation images, {arguments.epochs} epochs, "
+        f"{arguments.seeds} paired seeds. Accuracies and differences in points; difference: bf16 minus fp32. "
+        "The interval counts new seeds and new images."
+    )
     lines = [
-        "# bf16 against fp32: validation accuracy",
-        "",
-        f"Command: `python benchmarks/bf16_quality.py {shlex.join(shown_arguments())}`",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}; {platform.system()}, torch "
-        f"{torch.__version__}; {data.name}, {arguments.val_size:,} validation images, {arguments.epochs} "
-        f"epochs, {arguments.seeds} paired seeds. Accuracies and differences in points; difference: bf16 "
-        "minus fp32. The interval counts new seeds and new images.",
-        "",
         "| model | images | bf16 | fp32 | difference | 95% CI | within half a point | each pair |",
         "| --- | --- | ---: | ---: | ---: | --- | --- | --- |",
         *rows,
-        "",
     ]
-    arguments.out.write_text("\n".join(lines))
-    print("\n".join(lines))
-
-
-def shown_arguments() -> list[str]:
-    """The command line without where the data lay, which is no part of the result."""
-    given = sys.argv[1:]
-    if "--data-dir" in given:
-        at = given.index("--data-dir")
-        given = given[:at] + given[at + 2 :]
-    return given
+    write_table(arguments.out, "bf16 against fp32: validation accuracy", facts, lines)
 
 
 if __name__ == "__main__":

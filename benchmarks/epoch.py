@@ -7,11 +7,9 @@ side, the seconds are those until as many epochs as there are cores are trained,
 """
 
 import argparse
-import platform
-import shlex
-import sys
-from datetime import UTC, datetime
 from pathlib import Path
+
+from table_file import write_table
 
 from tiebreak.bench.loops import random_images
 from tiebreak.bench.measure import Bench, Effort, Row, run_bench
@@ -60,23 +58,15 @@ def main() -> None:
     data = random_images()
     benches = [run_bench(data, threads, effort) for threads in arguments.threads]
     first = benches[0]
-    lines = [
-        "# Training speed of one run",
-        "",
-        f"Command: `python benchmarks/epoch.py {shlex.join(sys.argv[1:])}`",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {first.processor}, {first.cores} cores; {platform.system()}, Python "
-        f"{platform.python_version()}, torch {first.torch}; batch size 128; {first.images}. Variants take "
-        f"turns; medians of {effort.rounds} rounds of {effort.seconds:g} s each. Times: to the case study's "
-        "loop of the same round, with as many threads as the heading says; side by side: one thread a run, "
-        "all runs together. Spread: lowest to highest round. Of peak: "
-        "of the matrix peak measured in the same round in the same number format. `auto` chooses "
-        f"{first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}.",
-        "",
-        *(line for bench in benches for line in section(bench)),
-    ]
-    arguments.out.write_text("\n".join(lines))
-    print("\n".join(lines))
+    facts = (
+        f"Batch size 128; {first.images}. Variants take turns; medians of {effort.rounds} rounds of "
+        f"{effort.seconds:g} s each. Times: to the case study's loop of the same round, with as many threads "
+        "as the heading says; side by side: one thread a run, all runs together. Spread: lowest to highest "
+        "round. Of peak: of the matrix peak measured in the same round in the same number format. `auto` "
+        f"chooses {first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}."
+    )
+    lines = (line for bench in benches for line in section(bench))
+    write_table(arguments.out, "Training speed of one run", facts, lines)
 
 
 if __name__ == "__main__":

@@ -12,20 +12,18 @@ import argparse
 import json
 import platform
 import resource
-import shlex
 import subprocess
 import sys
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import torch
+from table_file import write_table
 
 from tiebreak.data.dataset import make_dataset
 from tiebreak.rng import stream
-from tiebreak.study.environment import processor_name
 from tiebreak.training.device import thread_count
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, train_run
@@ -135,20 +133,13 @@ def main() -> None:
                 found[name][value].append(cost)
                 print(name, value, cost, file=sys.stderr, flush=True)
     base = Point()
-    lines = [
-        "# Growth of cost",
-        "",
-        f"Command: `python benchmarks/growth.py {shlex.join(sys.argv[1:])}`",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, 1 thread; {platform.system()}, torch "
-        f"{torch.__version__}; precision {arguments.precision}. One epoch of the CNN; where not said "
-        f"otherwise {base.images:,} images of 3 x {base.size} x {base.size}, width {base.width}, "
-        f"{base.seeds} seed, {base.workers} worker of one thread. Medians of {arguments.rounds} rounds.",
-        "",
-        *(line for name, values in found.items() for line in table(name, values)),
-    ]
-    arguments.out.write_text("\n".join(lines))
-    print("\n".join(lines))
+    facts = (
+        f"Precision {arguments.precision}. One epoch of the CNN; where not said otherwise {base.images:,} "
+        f"images of 3 x {base.size} x {base.size}, width {base.width}, {base.seeds} seed, {base.workers} "
+        f"worker of one thread. Medians of {arguments.rounds} rounds."
+    )
+    lines = (line for name, values in found.items() for line in table(name, values))
+    write_table(arguments.out, "Growth of cost", facts, lines)
 
 
 if __name__ == "__main__":

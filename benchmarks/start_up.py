@@ -9,20 +9,15 @@ study.
 
 import argparse
 import os
-import platform
 import resource
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
-import torch
-
-from tiebreak.training.device import processor_name
+from table_file import write_table
 
 MODEL = """
 import os, pathlib, time
@@ -71,26 +66,16 @@ def main() -> None:
         imports.append(seconds_of_import())
         first_steps.append(seconds_to_first_step(arguments.data_dir))
     megabytes = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024 / 1e6  # Linux counts in KiB
-    options = shlex.join(sys.argv[1:]).replace(shlex.quote(str(arguments.data_dir)), "FOLDER")
     rows = [("first training step of `compare`", first_steps), ("`import torch` alone", imports)]
     lines = [
-        "# Start and memory",
-        "",
-        f"Command: `python benchmarks/start_up.py {options}`",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, {os.cpu_count()} cores; {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}; {arguments.repeats} repeats.",
-        "",
         "| seconds to | median | lowest | highest |",
         "| --- | ---: | ---: | ---: |",
         *(f"| {name} | {median(of):.2f} | {min(of):.2f} | {max(of):.2f} |" for name, of in rows),
         "",
         f"The largest resident set of any process of these studies, `mlp` and `cnn` on CIFAR-10: "
         f"{megabytes:,.0f} MB.",
-        "",
     ]
-    arguments.out.write_text("\n".join(lines))
-    print("\n".join(lines))
+    write_table(arguments.out, "Start and memory", f"{arguments.repeats} repeats.", lines)
 
 
 if __name__ == "__main__":

@@ -9,18 +9,15 @@ with its share of evaluation, one image at a time as in training; that times epo
 
 import argparse
 import itertools
-import os
-import platform
-import shlex
 import subprocess
 import sys
 import tempfile
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from statistics import median
 
 import torch
+from table_file import write_table
 from torch import nn
 from torch.utils.data import DataLoader
 
@@ -29,7 +26,7 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.models.catalog import build_model
 from tiebreak.study.resources import available_cores
-from tiebreak.training.device import processor_name, thread_count
+from tiebreak.training.device import thread_count
 
 MODELS = ("mlp", "cnn")
 VAL_IMAGES = 5_000  # of the training part, as in the case study
@@ -96,30 +93,22 @@ def main() -> None:
         told = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in zip(MODELS, an_epoch, strict=True))
         print(f"{turn}: study {studies[-1]:.0f} s; an epoch of the loop: {told}", file=sys.stderr, flush=True)
     ratios = [loop / study for loop, study in zip(loops, studies, strict=True)]
-    options = shlex.join(sys.argv[1:]).replace(shlex.quote(str(arguments.data_dir)), "FOLDER")
     rows = [
         ("tiebreak, seconds", studies),
         (f"the loop, {len(MODELS) * arguments.seeds} runs, seconds", loops),
         ("times", ratios),
     ]
+    facts = (
+        f"`tiebreak compare {' '.join(MODELS)} --dataset cifar10 --seeds {arguments.seeds} --epochs "
+        f"{arguments.epochs}`, whole, against the case study's loop with {threads} threads: one epoch of "
+        f"each model timed in each round, times epochs and seeds. {arguments.rounds} rounds."
+    )
     lines = [
-        "# A whole study",
-        "",
-        f"Command: `python benchmarks/whole_study.py {options}`",
-        "",
-        f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, {os.cpu_count()} cores; {platform.system()}, "
-        f"Python {platform.python_version()}, torch {torch.__version__}. `tiebreak compare "
-        f"{' '.join(MODELS)} --dataset cifar10 --seeds {arguments.seeds} --epochs {arguments.epochs}`, "
-        f"whole, against the case study's loop with {threads} threads: one epoch of each model timed in each "
-        f"round, times epochs and seeds. {arguments.rounds} rounds.",
-        "",
         "| | median | lowest | highest |",
         "| --- | ---: | ---: | ---: |",
         *(f"| {name} | {median(of):.1f} | {min(of):.1f} | {max(of):.1f} |" for name, of in rows),
-        "",
     ]
-    arguments.out.write_text("\n".join(lines))
-    print("\n".join(lines))
+    write_table(arguments.out, "A whole study", facts, lines)
 
 
 if __name__ == "__main__":

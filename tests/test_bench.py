@@ -54,7 +54,7 @@ def test_every_variant_is_measured_for_every_model(data, monkeypatch):
 def test_on_one_core_nothing_is_side_by_side(data, monkeypatch):
     monkeypatch.setattr(measure, "available_cores", lambda: available_cores()[:1])
     measured = measure.run_bench(data, effort=TINY, models=["mlp"])
-    assert (measured.threads, measured.side_by_side, len(measured.rows)) == (1, 1, 4)
+    assert (measured.threads, measured.side_by_side, len(measured.rows)) == (1, 0, 4)
 
 
 def test_processes_side_by_side_leave_when_they_are_no_longer_needed(data):

@@ -221,8 +221,8 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     heading = f"Why {explanation.b} against {explanation.a} on {data.name}"
     runs = f"{len(study.seeds)} seeds, {data.test_images:,} test images"
     console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
-    wide = not console.is_terminal  # lines in a file are for others to break
-    console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=wide)
+    in_file = not console.is_terminal  # where others break lines
+    console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=in_file)
     folder = explanation.stored.folder
     console.print(
         f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True

@@ -71,7 +71,7 @@ class Bench:
     auto: Precision  # what --precision auto chooses
     compiled_kernels: bool
     threads: int  # of the variants that are one run
-    side_by_side: int  # runs, of one thread each; 1: not measured
+    side_by_side: int  # runs, of one thread each; 0: not measured
     rounds: int
     images: str
     processor: str
@@ -97,7 +97,8 @@ def run_bench(
 ) -> Bench:
     """Measure every variant of every model on the CPU.
 
-    `threads`: of the variants that are one run; None: as many as there are cores.
+    `threads`: of the variants that are one run; None: as many as there are cores, and only then runs side by
+    side, which use all cores, can be compared with them.
 
     Raises: ModelError if a model cannot be built for this data.
     """
@@ -105,13 +106,14 @@ def run_bench(
     load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
     cores = available_cores()
     threads = threads or len(cores)
+    beside_cores = cores if 1 < len(cores) == threads else []
     part = bench_part(data)
     rows: list[Row] = []
     peaks: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
     with thread_count(threads), global_stream(0, "bench"):
         for model in models:
-            with side_by_side(model, data, cores if len(cores) > 1 else ()) as beside:
-                variants = _variants(model, data, part, beside, len(cores))
+            with side_by_side(model, data, beside_cores) as beside:
+                variants = _variants(model, data, part, beside, len(beside_cores))
                 flops = step_flops(build_model(model, data.image_shape, data.num_classes), part)
                 rows += _measure(model, variants, flops, min(BATCH_SIZE, len(part)), effort, peaks)
     return Bench(
@@ -120,7 +122,7 @@ def run_bench(
         auto=choose_precision("auto", CPU),
         compiled_kernels=load_kernels() is not None,
         threads=threads,
-        side_by_side=len(cores),
+        side_by_side=len(beside_cores),
         rounds=effort.rounds,
         images=f"{data.name}, {' x '.join(map(str, data.image_shape))}",
         processor=processor_name(),
@@ -142,7 +144,7 @@ def _variants(
         Variant(name=f"tiebreak {name}", precision=name, steps_a_second=loop.steps_a_second)
         for name, loop in loops.items()
     ]
-    if processes > 1:
+    if processes:
         variants += [
             Variant(
                 name=f"tiebreak {precision}, {processes} runs side by side",
