@@ -1,16 +1,21 @@
-"""Is bf16 as good as fp32? The same seeds, split, order and initial weights, trained in both.
+"""Does speed cost accuracy? The same seeds, split, order and initial weights, trained in bf16, in fp32, and
+plainly: in fp32 without the compiled kernels, so with PyTorch's own convolutions.
 
     python benchmarks/bf16_quality.py --dataset cifar10 --seeds 8 --epochs 5 --out benchmarks/bf16_quality.md
 
-The difference in validation accuracy with the project's own interval over paired seeds, which is held against
-half a point. Each pair of runs is stored in --folder, so a stopped benchmark goes on where it was.
+The differences in accuracy with the project's own interval over paired seeds, which is held against half a
+point. Each run is stored in --folder, so a stopped benchmark goes on where it was.
 """
 
 import argparse
 import hashlib
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -21,13 +26,19 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.comparison import Comparison, compare_predictions
 from tiebreak.files import atomic_write
+from tiebreak.kernels.adam import load_adam
+from tiebreak.kernels.convolution import load_convolution
+from tiebreak.kernels.gather import load_gather
+from tiebreak.kernels.pooling import load_pooling
 from tiebreak.training.device import thread_count
 from tiebreak.training.precision import Precision
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, train_run
 
 MARGIN = 0.005  # half a point
-PRECISIONS: tuple[Precision, ...] = ("bf16", "fp32")
+Variant = Literal["bf16", "fp32", "plain"]
+VARIANTS: tuple[Variant, ...] = ("bf16", "fp32", "plain")
+PAIRS: tuple[tuple[Variant, Variant], ...] = (("bf16", "fp32"), ("bf16", "plain"))
 CPU = torch.device("cpu")
 
 
@@ -39,13 +50,30 @@ class Correct:
     test: Bool[np.ndarray, " T"]
 
 
-def train(folder: Path, spec: RunSpec, data: ImageDataset, precision: Precision) -> Correct:
+@contextmanager
+def kernels_off() -> Iterator[None]:
+    """Let PyTorch compute all, inside the block."""
+    loaders = (load_adam, load_convolution, load_gather, load_pooling)
+    os.environ["TIEBREAK_KERNELS"] = "off"
+    for loader in loaders:
+        loader.cache_clear()
+    try:
+        yield
+    finally:
+        del os.environ["TIEBREAK_KERNELS"]
+        for loader in loaders:
+            loader.cache_clear()
+
+
+def train(folder: Path, spec: RunSpec, data: ImageDataset, variant: Variant) -> Correct:
     """The outcome of one run; read if it is stored already."""
-    what = json.dumps([spec.model_dump(mode="json"), data.fingerprint, precision])
+    what = json.dumps([spec.model_dump(mode="json"), data.fingerprint, variant])
     path = folder / f"{hashlib.sha256(what.encode()).hexdigest()[:16]}.npz"
     if not path.is_file():
-        results = (event for event in train_run(spec, data, CPU, precision=precision))
-        (result,) = (event for event in results if isinstance(event, RunResult))
+        with kernels_off() if variant == "plain" else nullcontext():
+            precision: Precision = "fp32" if variant == "plain" else variant
+            *_, result = train_run(spec, data, CPU, precision=precision)
+        assert isinstance(result, RunResult)
         found = result.predictions
         with atomic_write(path) as file:
             np.savez(
@@ -55,28 +83,33 @@ def train(folder: Path, spec: RunSpec, data: ImageDataset, precision: Precision)
             )
     with np.load(path) as arrays:
         correct = Correct(val=arrays["val"], test=arrays["test"])
-    print(f"{spec.model}, seed {spec.seed}, {precision}: validation {correct.val.mean():.4f}", flush=True)
+    print(f"{spec.model}, seed {spec.seed}, {variant}: validation {correct.val.mean():.4f}", flush=True)
     return correct
 
 
-def row(model: str, part: str, found: dict[Precision, np.ndarray], comparison: Comparison) -> str:
-    bf16, fp32 = (100 * found[precision].mean(axis=1) for precision in PRECISIONS)
+def rows_of(model: str, runs: dict[Variant, list[Correct]]) -> list[str]:
+    rows = []
+    for one, other in PAIRS:
+        # Each seed has its own validation images: what varies from seed to seed holds their luck too.
+        val = [np.stack([correct.val for correct in runs[variant]]) for variant in (one, other)]
+        test = [np.stack([correct.test for correct in runs[variant]]) for variant in (one, other)]
+        name = f"{model} | {one} - {other}"
+        rows += [
+            row(f"{name} | validation", val, compare_predictions(*val, fixed_test_set=True)),
+            row(f"{name} | test", test, compare_predictions(*test)),
+        ]
+    return rows
+
+
+def row(start: str, found: list[np.ndarray], comparison: Comparison) -> str:
+    one, other = (100 * correct.mean(axis=1) for correct in found)
     low, high = comparison.ci_low, comparison.ci_high
     inside = "yes" if low > -MARGIN and high < MARGIN else "no"
     return (
-        f"| {model} | {part} | {bf16.mean():.2f} | {fp32.mean():.2f} | {100 * comparison.difference:+.2f} "
+        f"| {start} | {one.mean():.2f} | {other.mean():.2f} | {100 * comparison.difference:+.2f} "
         f"| {100 * low:+.2f} to {100 * high:+.2f} | {inside} "
-        f"| {' '.join(f'{difference:+.2f}' for difference in bf16 - fp32)} |"
+        f"| {' '.join(f'{difference:+.2f}' for difference in one - other)} |"
     )
-
-
-def rows_of(model: str, runs: dict[Precision, list[Correct]]) -> list[str]:
-    # Each seed has its own validation images: what varies from seed to seed holds their luck too.
-    val = {precision: np.stack([correct.val for correct in runs[precision]]) for precision in PRECISIONS}
-    test = {precision: np.stack([correct.test for correct in runs[precision]]) for precision in PRECISIONS}
-    of_val = compare_predictions(val["bf16"], val["fp32"], fixed_test_set=True)
-    of_test = compare_predictions(test["bf16"], test["fp32"])
-    return [row(model, "validation", val, of_val), row(model, "test", test, of_test)]
 
 
 def main() -> None:
@@ -96,23 +129,23 @@ def main() -> None:
     rows: list[str] = []
     with thread_count(arguments.threads):
         for model in arguments.models:
-            runs: dict[Precision, list[Correct]] = {precision: [] for precision in PRECISIONS}
+            runs: dict[Variant, list[Correct]] = {variant: [] for variant in VARIANTS}
             for seed in range(arguments.seeds):
                 spec = RunSpec(model=model, recipe=recipe, seed=seed, val_size=arguments.val_size)
-                for precision in PRECISIONS:
-                    runs[precision].append(train(arguments.folder, spec, data, precision))
+                for variant in VARIANTS:
+                    runs[variant].append(train(arguments.folder, spec, data, variant))
             rows += rows_of(model, runs)
     facts = (
         f"{data.name}, {arguments.val_size:,} validation images, {arguments.epochs} epochs, "
-        f"{arguments.seeds} paired seeds. Accuracies and differences in points; difference: bf16 minus fp32. "
-        "The interval counts new seeds and new images."
+        f"{arguments.seeds} paired seeds. Accuracies and differences in points; plain: fp32 without the "
+        "compiled kernels. The interval counts new seeds and new images."
     )
     lines = [
-        "| model | images | bf16 | fp32 | difference | 95% CI | within half a point | each pair |",
-        "| --- | --- | ---: | ---: | ---: | --- | --- | --- |",
+        "| model | pair | images | first | second | difference | 95% CI | within half a point | each pair |",
+        "| --- | --- | --- | ---: | ---: | ---: | --- | --- | --- |",
         *rows,
     ]
-    write_table(arguments.out, "bf16 against fp32: validation accuracy", facts, lines)
+    write_table(arguments.out, "What speed costs in accuracy", facts, lines)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,8 @@ def main() -> None:
         f"Batch size 128; {first.images}. Variants take turns; medians of {effort.rounds} rounds of "
         f"{effort.seconds:g} s each. Times: to the case study's loop of the same round, with as many threads "
         "as the heading says; side by side: one thread a run, all runs together. Spread: lowest to highest "
-        "round. Of peak: of the matrix peak measured in the same round in the same number format. `auto` "
+        "round. Of peak: of the matrix peak measured in the same round in the same number format; a plain "
+        "convolution's products are counted, of which Winograd's algorithm needs fewer than half. `auto` "
         f"chooses {first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}."
     )
     lines = (line for bench in benches for line in section(bench))

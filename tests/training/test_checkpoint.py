@@ -18,6 +18,7 @@ from tiebreak.training.checkpoint import (
 )
 from tiebreak.training.device import thread_count
 from tiebreak.training.loop import EpochResult
+from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, checkpoint_key, train_run
 
@@ -155,7 +156,7 @@ def test_another_number_of_threads_is_said_and_stays_said() -> None:
 
 
 def test_each_part_of_the_machine_counts() -> None:
-    here = this_machine(CPU, "fp32")
+    here = this_machine(CPU, Placement(device="cpu", precision="fp32"))
     assert machine_difference(here, here) is None
     for name in type(here).model_fields:
         other = here.model_copy(update={name: "other"})

@@ -26,7 +26,7 @@ from tiebreak.bench.loops import (
 )
 from tiebreak.bench.side_by_side import side_by_side
 from tiebreak.data.dataset import ImageDataset, Part
-from tiebreak.kernels import load_kernels
+from tiebreak.kernels import kernels_are_compiled
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
 from tiebreak.study.resources import available_cores
@@ -120,7 +120,7 @@ def run_bench(
         rows=tuple(rows),
         peak_gflops={name: max(seen) / 1e9 for name, seen in peaks.items()},
         auto=choose_precision("auto", CPU),
-        compiled_kernels=load_kernels() is not None,
+        compiled_kernels=kernels_are_compiled(),
         threads=threads,
         side_by_side=len(beside_cores),
         rounds=effort.rounds,

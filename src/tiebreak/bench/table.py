@@ -33,5 +33,6 @@ def bench_notes(bench: Bench) -> tuple[str, ...]:
         f"times: to the case study's loop in the same round; median, lowest and highest of {bench.rounds}.",
         "side by side: as a study's runs go, one thread each; all of them together.",
         f"of peak: of the machine's matrix peak in the same number format; best seen: {peaks} GFLOP/s.",
+        "A plain convolution's products are counted; tiebreak's own needs fewer than half (Winograd).",
         f"--precision auto chooses {bench.auto} here; kernels: {kernels}.",
     )

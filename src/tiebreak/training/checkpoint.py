@@ -21,6 +21,7 @@ from tiebreak.errors import CheckpointError
 from tiebreak.training.device import processor_name
 from tiebreak.training.loop import EpochResult, RunningMean, StepResult
 from tiebreak.training.micro_batches import FrugalStep
+from tiebreak.training.precision import Placement
 
 FORMAT = 1
 version = cache(metadata.version)  # which reads a file each time
@@ -57,6 +58,7 @@ class Machine(BaseModel):
 
     device: str
     precision: str
+    winograd: bool = False  # how convolutions are computed
     threads: int
     processor: str
     torch: str
@@ -94,7 +96,7 @@ class RunState:
     scheduler: LRScheduler | None
     streams: dict[str, torch.Generator]  # that the batches draw from
     here: StepResult
-    precision: str
+    placement: Placement
     started: float  # perf_counter of the beginning, moved back by what earlier processes took
     step: FrugalStep = field(default_factory=FrugalStep)
     inexact: str | None = None
@@ -110,10 +112,11 @@ class RunState:
         self.streams_before_epoch = {name: stream.get_state() for name, stream in self.streams.items()}
 
 
-def this_machine(device: torch.device, precision: str) -> Machine:
+def this_machine(device: torch.device, placement: Placement) -> Machine:
     return Machine(
         device=str(device),
-        precision=precision,
+        precision=placement.precision,
+        winograd=placement.winograd,
         threads=torch.get_num_threads(),
         processor=processor_name(),
         torch=torch.__version__,
@@ -134,7 +137,7 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
     header = CheckpointHeader(
         format=FORMAT,
         run=run,
-        machine=this_machine(device, state.precision),
+        machine=this_machine(device, state.placement),
         inexact=state.inexact,
         epoch=state.here.epoch,
         batch=state.here.batch,
@@ -182,7 +185,7 @@ def restore_state(state: RunState, device: torch.device, run: dict[str, Any], co
     state.started = time.perf_counter() - header.run_seconds
     state.step.pieces, state.epochs, state.last_saved = header.pieces, list(header.epochs), content
     state.inexact = header.inexact or machine_difference(
-        header.machine, this_machine(device, state.precision)
+        header.machine, this_machine(device, state.placement)
     )
     state.note_streams()
     return Resumed(epoch=header.epoch, batch=header.batch, inexact=state.inexact)

@@ -34,6 +34,9 @@ def train_step_in_pieces(
     their sizes, and the update is the whole batch's up to rounding, unless the model mixes images.
     """
     optimizer.zero_grad()
+    for parameter in model.parameters():
+        if getattr(parameter, "grad_dtype", None) not in (None, parameter.dtype):
+            parameter.grad_dtype = parameter.dtype  # gradients are added up, which bfloat16 is too coarse for
     losses, logits = [], []
     for some, truth in zip(images.chunk(pieces), labels.chunk(pieces), strict=True):
         logits_of_piece = model(some)

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,13 +22,20 @@ from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.errors import ModelError
-from tiebreak.kernels import max_pool_relu
+from tiebreak.kernels import has_convolution
 from tiebreak.rng import global_stream, stream
+from tiebreak.training.fused import (
+    conv_relu_pool_as_one,
+    has_conv_relu_pool,
+    keep_bf16_weights,
+    pool_before_relu,
+)
 
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
 Precision = Literal["fp32", "bf16"]
 
 BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16")  # that make bfloat16 faster than float32 on a CPU
+SAME_LOGITS = {"fp32": 1e-4, "bf16": 5e-2}  # how far sums in another order may be apart, relative
 TRUE_FP32_ERROR = 1e-5  # of a product, relative; float32 is at about 1e-6, bfloat16 at 2e-3
 
 # Memory freed by one step is kept for the next (Linux, glibc); see mallopt(3).
@@ -45,7 +51,13 @@ class Placement:
     precision: Precision  # fp32, or bf16 autocast: products in bfloat16, weights and sums in float32
     onednn_matmul: bool = False  # float32 products by oneDNN instead of the BLAS that PyTorch was built with
     channels_last: bool = False  # memory layout of images and convolutions
+    winograd: bool = (
+        False  # convolution, ReLU and pooling as one, by Winograd's algorithm: other sums, fewer products
+    )
     pool_first: bool = False  # max pooling before the ReLU that stands before it: the same values, less work
+    bf16_weights: bool = (
+        False  # linear layers keep their weights in bfloat16, too: the same values, less work
+    )
     bf16_images: bool = (
         False  # batches hold bfloat16, which is what the first layer would make of them anyway
     )
@@ -100,8 +112,21 @@ def choose_placement(
         logits = _trial(model, images, replace(placement, channels_last=True))
         if logits is not None:  # sums in another order: not the same bits
             placement, expected = replace(placement, channels_last=True), logits
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    if (
+        placement.channels_last
+        and device.type == "cpu"
+        and has_conv_relu_pool(model)
+        and has_convolution(dtype)
+    ):
+        logits = _trial(model, images, replace(placement, winograd=True))
+        if logits is not None and (logits - expected).norm() <= SAME_LOGITS[precision] * expected.norm():
+            placement, expected = replace(placement, winograd=True), logits
     changes: list[dict[str, Any]] = [{"pool_first": True}] if _has(model, nn.MaxPool2d) else []
-    changes += [{"bf16_images": True}] if precision == "bf16" else []
+    if precision == "bf16":
+        on_cpu = device.type == "cpu" and _has(model, nn.Linear)
+        changes += [{"bf16_weights": True}] if on_cpu else []
+        changes += [{"bf16_images": True}]
     for change in changes:
         logits = _trial(model, images, replace(placement, **change))
         if logits is not None and torch.equal(logits, expected):
@@ -115,7 +140,14 @@ def prepare_model(model: nn.Module, placement: Placement) -> nn.Module:
 
     It shares its parameters with the model, unless layers change places: then it is a copy.
     """
-    prepared = pool_before_relu(copy.deepcopy(model)) if placement.pool_first else model
+    changes = [
+        *([conv_relu_pool_as_one] if placement.winograd else []),
+        *([pool_before_relu] if placement.pool_first else []),
+        *([keep_bf16_weights] if placement.bf16_weights else []),
+    ]
+    prepared = copy.deepcopy(model) if changes else model
+    for change in changes:
+        change(prepared)
     _lay_out(prepared, torch.device(placement.device), placement.channels_last)
     return Bf16(prepared) if placement.precision == "bf16" else prepared
 
@@ -165,37 +197,9 @@ def unprepared(model: nn.Module) -> nn.Module:
     return model.model if isinstance(model, Bf16) else model
 
 
-class MaxPoolRelu(nn.Module):
-    """`kernels.max_pool_relu` as a layer."""
-
-    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H//2 W//2"]:
-        return max_pool_relu(images)
-
-
-def pool_before_relu(model: nn.Module) -> nn.Module:
-    """Let max pooling go before a ReLU that stands before it in an `nn.Sequential`; changes the model.
-
-    ReLU never changes which of several values is largest, so values and gradients stay the same bit for bit,
-    and ReLU has less to do.
-    """
-    for container in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
-        for index, (relu, pool) in enumerate(pairwise(list(container))):
-            if type(relu) is nn.ReLU and type(pool) is nn.MaxPool2d and not pool.return_indices:
-                common = _is_2x2(pool)
-                container[index] = nn.Identity() if common else pool
-                container[index + 1] = MaxPoolRelu() if common else relu
-    return model
-
-
 def _lay_out(model: nn.Module, device: torch.device, channels_last: bool) -> None:
     layout = torch.channels_last if channels_last else torch.contiguous_format
     model.to(device, memory_format=layout)  # type: ignore[call-overload]  # missing in PyTorch's types
-
-
-def _is_2x2(pool: nn.MaxPool2d) -> bool:
-    settings = (pool.kernel_size, pool.stride, pool.padding, pool.dilation)
-    pairs = [value if isinstance(value, tuple) else (value, value) for value in settings]
-    return pairs == [(2, 2), (2, 2), (0, 0), (1, 1)] and not pool.ceil_mode
 
 
 def _has(model: nn.Module, kind: type[nn.Module]) -> bool:
@@ -215,7 +219,7 @@ def _trial(
         prepared = prepare_model(model, placement)
         with global_stream(0, "trial"):
             return prepared(images.to(placement.device, dtype, memory_format=layout))
-    except RuntimeError:
+    except (RuntimeError, AttributeError):  # AttributeError: a model that asks its own layers what they are
         return None
     finally:
         model.train(was_training)

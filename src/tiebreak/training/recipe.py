@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from tiebreak.data.augment import Augment
+from tiebreak.kernels import has_adam
+from tiebreak.training.adam import Adam
+from tiebreak.training.fused import bf16_copies
 
 
 class Recipe(BaseModel):
@@ -37,18 +40,35 @@ def make_criterion(recipe: Recipe) -> nn.Module:
 
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
-    """The recipe's optimiser, in PyTorch's fused form (one pass over all of a parameter's state)."""
+    """The recipe's optimiser, in a fused form (one pass over all of a parameter's state)."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(
             parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
+    elif has_adam() and all(parameter.device.type == "cpu" for parameter in parameters):
+        optimizer = _make_adam(recipe, model, parameters)
     else:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
         optimizer = kind(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     optimizer.register_load_state_dict_post_hook(lay_out_like_parameters)
     return optimizer
+
+
+def _make_adam(recipe: Recipe, model: nn.Module, parameters: list[nn.Parameter]) -> Adam:
+    """The same values as PyTorch's, from the compiled kernel."""
+    copies = bf16_copies(model)
+    if hasattr(nn.Parameter, "grad_dtype"):  # newer than the oldest PyTorch that tiebreak takes
+        for parameter in copies:
+            parameter.grad_dtype = torch.bfloat16
+    return Adam(
+        parameters,
+        recipe.lr,
+        weight_decay=recipe.weight_decay,
+        decoupled_weight_decay=recipe.optimizer == "adamw",
+        copies=copies,
+    )
 
 
 def lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:

@@ -198,7 +198,7 @@ def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision:
         streams=streams,
         here=StepResult.before(1, device),
         started=started,
-        precision=placement.precision,
+        placement=placement,
     )
     return Bench(
         spec=spec,

@@ -1,11 +1,10 @@
-// The few inner loops that PyTorch has no fast form of. kernels.py compiles and calls them, and says what each
-// computes in PyTorch's words; the values are the same, so that everything works without this file too.
+// 2x2 max pooling with ReLU; pooling.py says in PyTorch's words what is computed, and the values are the same.
 #include <cstdint>
 #include <cstring>
 
-namespace {
+#include "threads.hpp"
 
-using bf16 = uint16_t;  // its bits
+namespace {
 
 // As many numbers as fit into 64 bytes with a byte for each; and one, for what is left.
 typedef int16_t Many16 __attribute__((vector_size(64)));
@@ -26,14 +25,6 @@ inline V load(const T *from) {
 template <class V, class T>
 inline void store(const V &value, T *to) {
     std::memcpy(to, &value, sizeof value);
-}
-
-inline void narrow(float value, float &out) { out = value; }
-
-inline void narrow(float value, bf16 &out) {  // to nearest, ties to even; value is no NaN
-    uint32_t bits;
-    std::memcpy(&bits, &value, sizeof bits);
-    out = uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
 }
 
 // Pooling looks at the bits of a number as at an integer: among numbers above zero the order is the same, the
@@ -96,47 +87,26 @@ void spread_all(const T *gradient, const uint8_t *from, T *images, int64_t n, in
     }
 }
 
-// Chosen images (each c x pixels bytes) as byte * scale + shift, rounded twice as PyTorch does; the value of
-// (channel, pixel) goes to channel * channel_step + pixel * pixel_step of its image.
-template <class T>
-void gather(const uint8_t *images, const int64_t *chosen, T *out, const float *scale, const float *shift, int64_t n,
-            int64_t c, int64_t pixels, bool channels_last) {
-    const int64_t size = c * pixels;
-    for (int64_t image = 0; image < n; image++, out += size) {
-        const uint8_t *bytes = images + chosen[image] * size;
-        if (channels_last && c == 3) {  // the common case, with constant steps
-            for (int64_t i = 0; i < pixels; i++)
-                for (int64_t k = 0; k < 3; k++) narrow(bytes[k * pixels + i] * scale[k] + shift[k], out[i * 3 + k]);
-        } else if (channels_last) {
-            for (int64_t i = 0; i < pixels; i++)
-                for (int64_t k = 0; k < c; k++) narrow(bytes[k * pixels + i] * scale[k] + shift[k], out[i * c + k]);
-        } else {
-            for (int64_t k = 0; k < c; k++)
-                for (int64_t i = 0; i < pixels; i++)
-                    narrow(bytes[k * pixels + i] * scale[k] + shift[k], out[k * pixels + i]);
-        }
-    }
-}
-
 }  // namespace
 
-#define EXPORT_POOL(NAME, T, MANY, BYTES, ONE)                                                                  \
+// Each thread takes some of the images.
+#define EXPORT(NAME, T, MANY, BYTES, ONE)                                                                       \
     extern "C" void pool_relu_##NAME(const T *images, T *out, uint8_t *from, int64_t n, int64_t h, int64_t w,   \
-                                     int64_t c) {                                                               \
-        pool_all<MANY, BYTES, ONE>(images, out, from, n, h, w, c);                                              \
+                                     int64_t c, int64_t threads) {                                              \
+        const int64_t size = h * w * c, pooled = h / 2 * (w / 2) * c;                                           \
+        in_parallel(threads, n, [=](int64_t, int64_t first, int64_t last) {                                     \
+            pool_all<MANY, BYTES, ONE>(images + first * size, out + first * pooled, from + first * pooled,      \
+                                       last - first, h, w, c);                                                  \
+        });                                                                                                     \
     }                                                                                                           \
     extern "C" void pool_relu_backward_##NAME(const T *gradient, const uint8_t *from, T *images, int64_t n,     \
-                                              int64_t h, int64_t w, int64_t c) {                                \
-        spread_all<MANY, BYTES, ONE>(gradient, from, images, n, h, w, c);                                       \
+                                              int64_t h, int64_t w, int64_t c, int64_t threads) {               \
+        const int64_t size = h * w * c, pooled = h / 2 * (w / 2) * c;                                           \
+        in_parallel(threads, n, [=](int64_t, int64_t first, int64_t last) {                                     \
+            spread_all<MANY, BYTES, ONE>(gradient + first * pooled, from + first * pooled, images + first * size, \
+                                         last - first, h, w, c);                                                \
+        });                                                                                                     \
     }
 
-#define EXPORT_GATHER(NAME, T)                                                                                  \
-    extern "C" void gather_##NAME(const uint8_t *images, const int64_t *chosen, T *out, const float *scale,     \
-                                  const float *shift, int64_t n, int64_t c, int64_t pixels, int64_t last) {     \
-        gather(images, chosen, out, scale, shift, n, c, pixels, last != 0);                                     \
-    }
-
-EXPORT_POOL(float32, int32_t, Many32, Bytes32, One32)
-EXPORT_POOL(bfloat16, int16_t, Many16, Bytes16, One16)
-EXPORT_GATHER(float32, float)
-EXPORT_GATHER(bfloat16, bf16)
+EXPORT(float32, int32_t, Many32, Bytes32, One32)
+EXPORT(bfloat16, int16_t, Many16, Bytes16, One16)

@@ -1,0 +1,157 @@
+"""One update by Adam or AdamW in one pass over memory, which leaves a bfloat16 copy of the parameter, too."""
+
+import ctypes
+import math
+from dataclasses import dataclass
+from functools import lru_cache, partial
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, load_library
+
+SOURCE = Path(__file__).with_name("adam.cpp")
+VECTOR = 16  # float32 numbers in the longest vector of a CPU
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdamSettings:
+    """Of one update; the names are those of `torch.optim.Adam`."""
+
+    lr: float
+    beta1: float
+    beta2: float
+    eps: float
+    weight_decay: float
+    decoupled_weight_decay: bool  # AdamW
+
+
+def adam_update(
+    parameter: Tensor,
+    gradient: Tensor,
+    average: Tensor,
+    square: Tensor,
+    copy: Tensor | None,
+    step: int,
+    settings: AdamSettings,
+) -> None:
+    """Update a float32 parameter and its running averages (of gradients and their squares) in place.
+
+    `gradient`: float32 or bfloat16; `copy`: takes the new parameter in bfloat16; `step`: the number of this
+    update, from 1. Averages and copy must be laid out in memory as the parameter is. Compiled on a CPU.
+    """
+    library = load_adam() if _can_compute(parameter, gradient, settings) else None
+    if library is None:
+        adam_update_twin(parameter, gradient, average, square, copy, step, settings)
+    else:
+        _compiled(parameter, gradient, average, square, copy, step, settings, library)
+
+
+@torch.no_grad()
+def adam_update_twin(
+    parameter: Tensor,
+    gradient: Tensor,
+    average: Tensor,
+    square: Tensor,
+    copy: Tensor | None,
+    step: int,
+    settings: AdamSettings,
+) -> None:
+    """`adam_update` by PyTorch's own fused loop; the same values."""
+    update = torch._fused_adamw_ if settings.decoupled_weight_decay else torch._fused_adam_
+    update(
+        [parameter],
+        [gradient.float()],
+        [average],
+        [square],
+        [],
+        [torch.tensor(float(step))],
+        lr=settings.lr,
+        beta1=settings.beta1,
+        beta2=settings.beta2,
+        weight_decay=settings.weight_decay,
+        eps=settings.eps,
+        amsgrad=False,
+        maximize=False,
+    )
+    if copy is not None:
+        copy.copy_(parameter)
+
+
+@lru_cache(maxsize=1)
+def load_adam() -> ctypes.CDLL | None:
+    """The compiled kernel; None where it cannot be had."""
+    return load_library(SOURCE, {"adam": [*[POINTER] * 6, *[NUMBER] * 2]}, _gives_the_values_of_the_twin)
+
+
+def _can_compute(parameter: Tensor, gradient: Tensor, settings: AdamSettings) -> bool:
+    return (
+        parameter.is_cpu
+        and gradient.dtype in DTYPES
+        and gradient.stride() == parameter.stride()
+        # There PyTorch's loop rounds otherwise.
+        and parameter.numel() % VECTOR == 0
+        and settings.beta1 > 0.5
+    )
+
+
+def _compiled(
+    parameter: Tensor,
+    gradient: Tensor,
+    average: Tensor,
+    square: Tensor,
+    copy: Tensor | None,
+    step: int,
+    settings: AdamSettings,
+    library: ctypes.CDLL,
+) -> None:
+    getattr(library, f"adam_{DTYPES[gradient.dtype]}")(
+        parameter.data_ptr(),
+        gradient.data_ptr(),
+        average.data_ptr(),
+        square.data_ptr(),
+        None if copy is None else copy.data_ptr(),
+        _numbers(step, settings),
+        parameter.numel(),
+        torch.get_num_threads(),
+    )
+    torch.autograd.graph.increment_version(parameter)  # which PyTorch cannot see for itself
+
+
+@lru_cache(maxsize=8)
+def _numbers(step: int, settings: AdamSettings) -> ctypes.Array[ctypes.c_float]:
+    """What the kernel is told, the same for all parameters."""
+    decoupled = settings.decoupled_weight_decay
+    return (ctypes.c_float * 8)(
+        1 - settings.beta1,
+        settings.beta2,
+        1 - settings.beta2,
+        settings.eps,
+        settings.lr / (1 - settings.beta1**step),
+        math.sqrt(1 - settings.beta2**step),
+        0.0 if decoupled else settings.weight_decay,
+        1 - settings.lr * settings.weight_decay if decoupled else 1.0,
+    )
+
+
+def _gives_the_values_of_the_twin(library: ctypes.CDLL) -> bool:
+    """A few updates with and without weight decay, on numbers of many sizes."""
+    generator = torch.Generator().manual_seed(0)
+    for decay, decoupled in ((0.0, False), (0.05, False), (0.05, True)):
+        settings = AdamSettings(
+            lr=1e-3, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=decay, decoupled_weight_decay=decoupled
+        )
+        for dtype in DTYPES:
+            start = torch.randn(1_008, generator=generator)
+            gradients = [(torch.randn(1_008, generator=generator) ** 5).mul(0.1).to(dtype) for _ in range(3)]
+            results = []
+            for update in (adam_update_twin, partial(_compiled, library=library)):
+                tensors = [start.clone(), torch.zeros(1_008), torch.zeros(1_008)]
+                copy = torch.empty(1_008, dtype=torch.bfloat16)
+                for step, gradient in enumerate(gradients, start=1):
+                    update(tensors[0], gradient, tensors[1], tensors[2], copy, step, settings)
+                results.append([*tensors, copy])
+            if not all(map(torch.equal, *results)):
+                return False
+    return True

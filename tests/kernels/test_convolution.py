@@ -1,0 +1,184 @@
+"""Convolution, ReLU and pooling in one: against float64, against PyTorch, and invariants."""
+
+from functools import partial
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tiebreak import kernels
+from tiebreak.kernels import convolution
+from tiebreak.kernels.convolution import load_convolution
+from tiebreak.training.device import thread_count
+
+DTYPES = [dtype for dtype in (torch.float32, torch.bfloat16) if kernels.has_convolution(dtype)]
+
+needs_kernel = pytest.mark.skipif(not DTYPES, reason="needs a C++ compiler and AVX-512")
+
+sizes = partial(
+    given,
+    batch=st.integers(1, 3),
+    channels=st.sampled_from([1, 2, 3, 16, 33, 40]),
+    filters=st.sampled_from([1, 5, 16, 32, 50]),
+    height=st.integers(2, 19),
+    width=st.integers(2, 19),
+    seed=st.integers(0, 1_000),
+)
+
+
+def draw(seed: int, batch: int, channels: int, filters: int, height: int, width: int) -> list[Tensor]:
+    """Images, weight, bias, and a gradient of the outputs."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = [
+        (batch, channels, height, width),
+        (filters, channels, 3, 3),
+        (filters,),
+        (batch, filters, height // 2, width // 2),
+    ]
+    return [torch.randn(shape, generator=generator) for shape in shapes]
+
+
+def whole_numbers(tensors: list[Tensor]) -> list[Tensor]:
+    """Of the signs, few of the weights and times 4: no transform, product or sum of these needs rounding."""
+    images, weight, bias, gradient = (tensor.sign() for tensor in tensors)
+    return [images, weight * (tensors[1].abs() > 1.5) * 4, bias, gradient]
+
+
+def values_and_gradients(operation, images, weight, bias, gradient) -> list[Tensor]:
+    leaves = [tensor.clone().requires_grad_() for tensor in (images, weight, bias)]
+    outputs = operation(*leaves)
+    return [outputs.detach(), *torch.autograd.grad(outputs, leaves, gradient)]
+
+
+@needs_kernel
+@sizes(dtype=st.sampled_from(DTYPES))
+def test_what_needs_no_rounding_is_exact(dtype, **size):
+    images, weight, bias, gradient = whole_numbers(draw(**size))
+    exact = values_and_gradients(
+        kernels.conv_relu_pool_twin, images.double(), weight.double(), bias.double(), gradient.double()
+    )
+    compiled = values_and_gradients(
+        kernels.conv_relu_pool, images.to(dtype), weight, bias, gradient.to(dtype)
+    )
+    for one, other in zip(compiled, exact, strict=True):
+        assert torch.equal(one.double(), other)
+    assert compiled[0].dtype == compiled[1].dtype == dtype
+    assert compiled[2].dtype == compiled[3].dtype == torch.float32
+
+
+@needs_kernel
+@sizes()
+def test_float32_is_as_close_to_float64_as_pytorch(**size):
+    images, weight, bias, gradient = draw(**size)
+    exact = values_and_gradients(
+        kernels.conv_relu_pool_twin, images.double(), weight.double(), bias.double(), gradient.double()
+    )
+    compiled = values_and_gradients(kernels.conv_relu_pool, images, weight, bias, gradient)
+    for one, other in zip(compiled, exact, strict=True):
+        assert (one - other).norm() <= 1e-5 * other.norm() + 1e-6
+
+
+@needs_kernel
+@pytest.mark.parametrize("size", [(4, 3, 32, 32, 32), (4, 32, 64, 16, 16), (2, 64, 128, 9, 7)])
+def test_bfloat16_outputs_have_at_most_twice_the_error_of_pytorch(size):
+    if torch.bfloat16 not in DTYPES:
+        pytest.skip("needs AVX512-BF16")
+    images, weight, bias, _ = draw(0, *size)
+    images = images.bfloat16()
+    exact = kernels.conv_relu_pool_twin(images.double(), weight.double(), bias.double())
+
+    def error(outputs: Tensor) -> float:
+        return float((outputs.double() - exact).norm() / exact.norm())
+
+    theirs = error(kernels.conv_relu_pool_twin(images, weight, bias))
+    ours = error(kernels.conv_relu_pool(images, weight, bias))
+    assert 0 < ours <= 2 * theirs < 0.01
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_layouts_of_images_and_weights_change_no_bit(dtype):
+    images, weight, bias, gradient = draw(1, 3, 20, 40, 10, 12)
+    results = [
+        values_and_gradients(
+            kernels.conv_relu_pool,
+            images.to(dtype, memory_format=layout),
+            weight.to(memory_format=weight_layout),
+            bias,
+            gradient.to(dtype, memory_format=layout),
+        )
+        for layout in (torch.contiguous_format, torch.channels_last)
+        for weight_layout in (torch.contiguous_format, torch.channels_last)
+    ]
+    for other in results[1:]:
+        assert all(map(torch.equal, results[0], other))
+    assert results[3][2].is_contiguous(memory_format=torch.channels_last)
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_values_do_not_depend_on_threads_and_gradients_repeat(dtype):
+    images, weight, bias, gradient = draw(2, 5, 8, 16, 12, 12)
+    inputs = (images.to(dtype), weight, bias, gradient.to(dtype))
+    with thread_count(1):
+        alone = values_and_gradients(kernels.conv_relu_pool, *inputs)
+    with thread_count(2):
+        shared, again = (values_and_gradients(kernels.conv_relu_pool, *inputs) for _ in range(2))
+    assert all(map(torch.equal, shared, again))
+    assert torch.equal(shared[0], alone[0])
+    assert torch.equal(shared[1], alone[1])
+    # Sums over images are taken thread by thread.
+    torch.testing.assert_close(shared[2:], alone[2:], rtol=1e-4, atol=1e-4)
+
+
+@needs_kernel
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("special", [float("nan"), float("inf")])
+def test_what_is_not_finite_reaches_the_outputs(dtype, special):
+    images, weight, bias, _ = draw(3, 1, 4, 6, 8, 8)
+    images[0, 2, 5, 5] = special
+    outputs = kernels.conv_relu_pool(images.to(dtype), weight, bias)
+    assert not outputs.isfinite().all()
+    assert outputs[0, :, 0, 0].isfinite().all()  # which does not see that pixel
+
+
+@needs_kernel
+def test_gradients_that_nobody_wants_are_not_computed():
+    images, weight, bias, gradient = draw(4, 2, 3, 4, 6, 6)
+    weight.requires_grad_()
+    kernels.conv_relu_pool(images, weight, bias).backward(gradient)
+    assert images.grad is None
+    assert bias.grad is None
+    assert weight.grad is not None
+
+
+@needs_kernel
+def test_what_the_kernel_cannot_compute_goes_to_the_twin():
+    images, weight, bias, _ = draw(5, 2, 3, 4, 6, 6)
+    for inputs in ((images.double(), weight.double(), bias.double()), (images[:0], weight, bias)):
+        assert torch.equal(kernels.conv_relu_pool(*inputs), kernels.conv_relu_pool_twin(*inputs))
+    with pytest.raises(RuntimeError, match="Output size is too small"):
+        kernels.conv_relu_pool(images[:, :, :1], weight, bias)
+
+
+@needs_kernel
+def test_a_kernel_with_a_slip_is_found_out_when_it_is_loaded(monkeypatch, tmp_path, caplog):
+    source = convolution.SOURCE.read_text()
+    slips = {
+        "forward": ("out[2] = in[2] - in[1];", "out[2] = in[2] + in[1];"),
+        "images": ("out[3] = _mm512_setzero_ps() - in[3];", "out[3] = in[3];"),
+        "filters": ("out[1] = (in[1] - in[2]) / 2;", "out[1] = (in[1] + in[2]) / 2;"),
+    }
+    for name, (right, wrong) in slips.items():
+        assert source.count(right) == 1
+        path = tmp_path / f"{name}.cpp"
+        path.write_text(source.replace(right, wrong))
+        monkeypatch.setattr(convolution, "SOURCE", path)
+        load_convolution.cache_clear()
+        try:
+            assert load_convolution() is None
+            assert f"Compiled {name} gives other values than PyTorch" in caplog.text
+        finally:
+            load_convolution.cache_clear()

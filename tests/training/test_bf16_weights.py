@@ -1,0 +1,115 @@
+"""The optimiser and the layers that share copies of weights train as PyTorch's autocast and fused Adam do."""
+
+import copy
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import nn
+
+from tiebreak import kernels
+from tiebreak.rng import global_stream
+from tiebreak.training import recipe as recipes
+from tiebreak.training.fused import Bf16Linear, bf16_copies
+from tiebreak.training.loop import train_step
+from tiebreak.training.micro_batches import train_step_in_pieces
+from tiebreak.training.precision import choose_placement, prepare_model, unprepared
+from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+
+CPU = torch.device("cpu")
+SHAPE = (3, 8, 8)
+
+needs_compiler = pytest.mark.skipif(not kernels.has_adam(), reason="needs a C++ compiler")
+
+
+def make_model() -> nn.Module:
+    with global_stream(0, "test"):
+        return nn.Sequential(nn.Flatten(), nn.Linear(192, 48), nn.ReLU(), nn.Linear(48, 10))
+
+
+def batches(count: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(1)
+    return [
+        (
+            torch.randn(16, *SHAPE, generator=generator).bfloat16(),
+            torch.randint(0, 10, (16,), generator=generator),
+        )
+        for _ in range(count)
+    ]
+
+
+def train(recipe: Recipe, steps: int, step=train_step, **changes) -> dict[str, torch.Tensor]:
+    model = make_model()
+    placement = replace(choose_placement(model, SHAPE, CPU, "bf16"), **changes)
+    prepared = prepare_model(model, placement)
+    optimizer = make_optimizer(recipe, prepared)
+    for images, labels in batches(steps):
+        step(prepared, images, labels, make_criterion(recipe), optimizer)
+    return copy.deepcopy(prepared.state_dict())
+
+
+@needs_compiler
+@pytest.mark.parametrize(
+    "recipe",
+    [
+        Recipe(),
+        Recipe(weight_decay=0.01),
+        Recipe(optimizer="adamw", weight_decay=0.1),
+        Recipe(optimizer="sgd", lr=0.1),
+    ],
+    ids=lambda recipe: f"{recipe.optimizer}-{recipe.weight_decay}",
+)
+def test_weights_are_those_of_autocast_with_pytorchs_optimiser(recipe, monkeypatch):
+    ours = train(recipe, 10)
+    monkeypatch.setattr(recipes, "has_adam", lambda: False)
+    theirs = train(recipe, 10, bf16_weights=False)
+    assert ours.keys() == theirs.keys()
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+@needs_compiler
+def test_pieces_of_a_batch_add_their_gradients_up_in_float32():
+    def in_pieces(*arguments):
+        return train_step_in_pieces(*arguments, pieces=4)
+
+    whole, pieces = train(Recipe(), 1), train(Recipe(), 1, in_pieces)
+    assert all((whole[name] - pieces[name]).abs().max() < 2e-3 for name in whole)  # Adam's step is 1e-3
+    model = prepare_model(make_model(), choose_placement(make_model(), SHAPE, CPU, "bf16"))
+    optimizer = make_optimizer(Recipe(), model)
+    images, labels = batches(1)[0]
+    in_pieces(model, images, labels, make_criterion(Recipe()), optimizer)
+    assert all(parameter.grad.dtype == torch.float32 for parameter in model.parameters())
+
+
+@needs_compiler
+def test_the_optimiser_keeps_the_copies_and_a_change_by_hand_is_seen():
+    model = prepare_model(make_model(), choose_placement(make_model(), SHAPE, CPU, "bf16"))
+    optimizer = make_optimizer(Recipe(), model)
+    copies = bf16_copies(unprepared(model))
+    assert len(copies) == 2
+    assert optimizer.copies == copies
+    images, labels = batches(1)[0]
+    train_step(model, images, labels, make_criterion(Recipe()), optimizer)
+    for weight, kept in copies.items():
+        assert weight.dtype == torch.float32
+        assert kept.version == weight._version
+        assert torch.equal(kept.tensor, weight.bfloat16())
+    before = model(images)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.mul_(2)
+    assert not torch.equal(model(images), before)
+    assert all(torch.equal(kept.tensor, weight.bfloat16()) for weight, kept in copies.items())
+
+
+def test_a_copy_is_no_part_of_the_state_and_other_subclasses_stay_as_they_are():
+    class Own(nn.Linear):
+        pass
+
+    with global_stream(0, "test"):
+        model = nn.Sequential(nn.Flatten(), Own(192, 48), nn.Linear(48, 10))
+    placement = choose_placement(model, SHAPE, CPU, "bf16")
+    assert placement.bf16_weights
+    prepared = unprepared(prepare_model(model, placement))
+    assert [type(layer) for layer in prepared] == [nn.Flatten, Own, Bf16Linear]
+    assert list(prepared.state_dict()) == list(model.state_dict())
