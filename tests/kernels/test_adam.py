@@ -51,6 +51,21 @@ def test_updates_and_copies_are_the_twins_bit_for_bit(
 
 
 @needs_compiler
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_parameters_of_other_types_are_pytorchs(dtype):
+    settings = kernels.AdamSettings(
+        lr=0.1, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False
+    )
+    gradient = torch.randn(64, generator=torch.Generator().manual_seed(0)).to(dtype)
+    results = []
+    for update in (kernels.adam_update, kernels.adam_update_twin):
+        tensors = [torch.ones(64, dtype=dtype), torch.zeros(64, dtype=dtype), torch.zeros(64, dtype=dtype)]
+        update(tensors[0], gradient, *tensors[1:], None, 1, settings)
+        results.append(tensors)
+    assert all(map(torch.equal, *results))
+
+
+@needs_compiler
 def test_pytorch_sees_that_the_parameter_has_changed():
     parameter, zeros = torch.ones(16), torch.zeros(16)
     before = parameter._version

@@ -1,21 +1,27 @@
 """Kernels are compiled once, kept, and used only if they give the right values."""
 
+import os
+import shutil
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 import torch
 
 from tiebreak import kernels
-from tiebreak.kernels import pooling
+from tiebreak.kernels import library, pooling
 from tiebreak.kernels.adam import load_adam
 from tiebreak.kernels.convolution import load_convolution
 from tiebreak.kernels.gather import load_gather
 from tiebreak.kernels.library import compile_library
 from tiebreak.kernels.pooling import load_pooling
+from tiebreak.training.precision import cpu_flags
 
 needs_compiler = pytest.mark.skipif(load_pooling() is None, reason="needs a C++ compiler")
 
 
+HAS_COMPILER = any(map(shutil.which, library.COMPILERS))
 LOADERS = (load_adam, load_convolution, load_gather, load_pooling)
 
 
@@ -35,6 +41,34 @@ def test_without_a_compiler_the_twins_compute(monkeypatch, tmp_path, loaded_anew
     assert [loader() for loader in LOADERS] == [None] * 4
     assert torch.equal(kernels.max_pool_relu(images), kernels.max_pool_relu_twin(images))
     assert not kernels.kernels_are_compiled()
+
+
+@pytest.mark.skipif(not HAS_COMPILER, reason="needs a C++ compiler")
+def test_where_there_is_a_compiler_all_kernels_are_compiled_and_right():
+    assert kernels.kernels_are_compiled()
+    cpuinfo = Path("/proc/cpuinfo")
+    flags = cpu_flags(cpuinfo.read_text()) if cpuinfo.is_file() else frozenset()
+    avx512 = {"avx512f", "avx512bw", "avx512vl"} <= flags
+    assert kernels.has_convolution(torch.float32) == avx512
+    assert kernels.has_convolution(torch.bfloat16) == (avx512 and "avx512_bf16" in flags)
+
+
+@needs_compiler
+def test_with_fewer_threads_than_asked_for_all_is_computed():
+    code = """
+import torch
+from tiebreak import kernels
+torch.set_num_threads(2)
+images = torch.randn(6, 3, 8, 8).to(memory_format=torch.channels_last)
+assert torch.equal(kernels.max_pool_relu(images), kernels.max_pool_relu_twin(images))
+parameter, zeros = torch.zeros(32_000), torch.zeros(32_000)
+settings = kernels.AdamSettings(
+    lr=1.0, beta1=0.9, beta2=0.999, eps=1e-8, weight_decay=0.0, decoupled_weight_decay=False
+)
+kernels.adam_update(parameter, torch.ones(32_000), zeros, zeros.clone(), None, 1, settings)
+assert parameter.ne(0).all()
+"""
+    subprocess.run([sys.executable, "-c", code], check=True, env=os.environ | {"OMP_THREAD_LIMIT": "1"})
 
 
 @needs_compiler

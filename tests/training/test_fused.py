@@ -95,9 +95,10 @@ def test_a_layer_that_something_watches_stays_as_it_is():
     with global_stream(0, "test"):
         layers = nn.Sequential(nn.Conv2d(4, 4, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2))
     assert has_conv_relu_pool(layers)
-    handle = layers[0].register_forward_hook(lambda layer, inputs, output: None)
-    assert not has_conv_relu_pool(layers)
-    handle.remove()
+    for layer in layers:
+        handle = layer.register_forward_hook(lambda layer, inputs, output: None)
+        assert not has_conv_relu_pool(layers)
+        handle.remove()
     assert has_conv_relu_pool(layers)
     nn.utils.parametrizations.weight_norm(layers[0])
     assert not has_conv_relu_pool(layers)

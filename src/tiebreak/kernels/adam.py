@@ -36,12 +36,14 @@ def adam_update(
     step: int,
     settings: AdamSettings,
 ) -> None:
-    """Update a float32 parameter and its running averages (of gradients and their squares) in place.
+    """Update a parameter and its running averages (of gradients and their squares) in place.
 
     `gradient`: float32 or bfloat16; `copy`: takes the new parameter in bfloat16; `step`: the number of this
-    update, from 1. Averages and copy must be laid out in memory as the parameter is. Compiled on a CPU.
+    update, from 1. Averages and copy must be laid out in memory as the parameter is. Compiled on a CPU, for
+    parameters in float32.
     """
-    library = load_adam() if _can_compute(parameter, gradient, settings) else None
+    can = _can_compute(parameter, gradient, average, square, copy, settings)
+    library = load_adam() if can else None
     if library is None:
         adam_update_twin(parameter, gradient, average, square, copy, step, settings)
     else:
@@ -62,7 +64,7 @@ def adam_update_twin(
     update = torch._fused_adamw_ if settings.decoupled_weight_decay else torch._fused_adam_
     update(
         [parameter],
-        [gradient.float()],
+        [gradient.to(parameter.dtype)],
         [average],
         [square],
         [],
@@ -85,9 +87,18 @@ def load_adam() -> ctypes.CDLL | None:
     return load_library(SOURCE, {"adam": [*[POINTER] * 6, *[NUMBER] * 2]}, _gives_the_values_of_the_twin)
 
 
-def _can_compute(parameter: Tensor, gradient: Tensor, settings: AdamSettings) -> bool:
+def _can_compute(
+    parameter: Tensor,
+    gradient: Tensor,
+    average: Tensor,
+    square: Tensor,
+    copy: Tensor | None,
+    settings: AdamSettings,
+) -> bool:
     return (
         parameter.is_cpu
+        and parameter.dtype == average.dtype == square.dtype == torch.float32
+        and (copy is None or copy.dtype == torch.bfloat16)
         and gradient.dtype in DTYPES
         and gradient.stride() == parameter.stride()
         # There PyTorch's loop rounds otherwise.
@@ -116,7 +127,8 @@ def _compiled(
         parameter.numel(),
         torch.get_num_threads(),
     )
-    torch.autograd.graph.increment_version(parameter)  # which PyTorch cannot see for itself
+    for changed in [parameter] if copy is None else [parameter, copy]:
+        torch.autograd.graph.increment_version(changed)  # which PyTorch cannot see for itself
 
 
 @lru_cache(maxsize=8)

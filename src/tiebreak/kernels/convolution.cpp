@@ -31,7 +31,7 @@ struct Sizes {
     int64_t band() const { return std::max<int64_t>(1, BAND / across()); }  // rows of tiles
     int64_t first_tile(int64_t image, int64_t row) const { return (image * down() + row) * across(); }
 
-    // Calls work(thread, first image, last image) for each thread's share.
+    // Calls work(part, first image, last image) for each thread's part.
     template <class Work>
     void share(const Work &work) const { in_parallel(threads, n, work); }
     // Calls work(first row of tiles, rows) for each band of an image.
@@ -42,7 +42,7 @@ struct Sizes {
 };
 
 // ---- Transforms ----------------------------------------------------------------------------------------------------
-// Each is applied along both directions of a patch or tile; these are the four rows of B', A', B, and G.
+// Each is applied along both directions of a patch or tile: B', A', B, G and G'.
 
 inline void of_patch(const Vector in[4], Vector out[4]) {
     out[0] = in[0] - in[2];
@@ -350,9 +350,9 @@ void backward_filters(const Sizes &sizes, const typename E::Number *gradients, c
     const int64_t rows_in = rounded_up(sizes.c, LANES), columns = rounded_up(sizes.k, COLUMNS);
     const int64_t patch_step = apart(steps * rows_in), tile_step = apart(steps * columns);
     const int64_t matrix = rows_in * columns, size = POSITIONS * matrix;
-    const int64_t threads = std::max<int64_t>(1, std::min(sizes.threads, sizes.n));
-    Scratch<float> sums(threads * size), biases(threads * columns);
-    sizes.share([&](int64_t thread, int64_t first, int64_t last) {
+    const int64_t parts = parts_of(sizes.threads, sizes.n);
+    Scratch<float> sums(parts * size), biases(parts * columns);
+    sizes.share([&](int64_t part, int64_t first, int64_t last) {
         Scratch<int32_t> patches(POSITIONS * patch_step), transformed_gradients(POSITIONS * tile_step);
         for (int64_t image = first; image < last; image++)
             sizes.bands([&](int64_t top, int64_t rows) {
@@ -383,13 +383,13 @@ void backward_filters(const Sizes &sizes, const typename E::Number *gradients, c
                     for (int64_t column = 0; column < sizes.k; column += COLUMNS)
                         multiply<E, true>(sizes.c, {patches + p * patch_step, 1, rows_in},
                                           {transformed_gradients + p * tile_step + column, columns, 1}, depth,
-                                          sums + thread * size + p * matrix + column, columns);
-                add_to_bias<E>(gradients + start, from + start, tiles, sizes.k, biases + thread * columns);
+                                          sums + part * size + p * matrix + column, columns);
+                add_to_bias<E>(gradients + start, from + start, tiles, sizes.k, biases + part * columns);
             });
     });
-    for (int64_t thread = 1; thread < threads; thread++) {
-        for (int64_t i = 0; i < size; i++) sums[i] += sums[thread * size + i];
-        for (int64_t i = 0; i < columns; i++) biases[i] += biases[thread * columns + i];
+    for (int64_t part = 1; part < parts; part++) {
+        for (int64_t i = 0; i < size; i++) sums[i] += sums[part * size + i];
+        for (int64_t i = 0; i < columns; i++) biases[i] += biases[part * columns + i];
     }
     std::copy_n(static_cast<float *>(biases), sizes.k, bias);
     for (int64_t k = 0; k < sizes.k; k++)

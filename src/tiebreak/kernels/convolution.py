@@ -20,8 +20,12 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, load_library
+from tiebreak.kernels.pooling import max_pool_relu
 
 SOURCE = Path(__file__).with_name("convolution.cpp")
+# Where it pays (docs/speed.md): with fewer windows of pooling in an image, or more filters for each, most of
+# the time goes to reading transformed filters.
+LEAST_WINDOWS, MOST_FILTERS_A_WINDOW = 16, 8_192
 
 
 def conv_relu_pool(
@@ -30,12 +34,14 @@ def conv_relu_pool(
     """Convolution with stride 1 and padding 1, then ReLU, then the largest of each 2x2 pixels.
 
     Weight and bias are float32. Products are computed in the format of the images, which is the result's, and
-    summed in float32. Compiled on CPUs with AVX-512, for bfloat16 those with AVX512-BF16.
+    summed in float32. Compiled on CPUs with AVX-512 (for bfloat16 AVX512-BF16), for sizes for which it pays.
     """
-    library = load_convolution() if has_convolution(images.dtype) and _can_compute(images, weight) else None
-    if library is None:
-        return conv_relu_pool_twin(images, weight, bias)
-    return _compiled(images, weight, bias, library)
+    if has_convolution(images.dtype) and _can_compute(images, weight, bias) and pays(images, weight):
+        library = load_convolution()
+        assert library is not None
+        return _compiled(images, weight, bias, library)
+    outputs = F.conv2d(images, weight.to(images.dtype), bias.to(images.dtype), padding=1)
+    return max_pool_relu(outputs)
 
 
 def conv_relu_pool_twin(
@@ -44,6 +50,13 @@ def conv_relu_pool_twin(
     """`conv_relu_pool` in PyTorch; the same values up to rounding."""
     outputs = F.conv2d(images, weight.to(images.dtype), bias.to(images.dtype), padding=1)
     return F.max_pool2d(F.relu(outputs), 2)
+
+
+def pays(images: Float[Tensor, "B C H W"], weight: Float[Tensor, "K C 3 3"]) -> bool:
+    """Whether the compiled kernel is faster than PyTorch for images and filters of these sizes."""
+    windows = (images.shape[2] // 2) * (images.shape[3] // 2)
+    filters = weight.shape[0] * weight.shape[1]
+    return windows >= LEAST_WINDOWS and filters <= MOST_FILTERS_A_WINDOW * windows
 
 
 def has_convolution(dtype: torch.dtype) -> bool:
@@ -63,17 +76,20 @@ def load_convolution() -> ctypes.CDLL | None:
     return load_library(SOURCE, arguments, _gives_exact_values)
 
 
-def _can_compute(images: Tensor, weight: Tensor) -> bool:
+def _can_compute(images: Tensor, weight: Tensor, bias: Tensor) -> bool:
+    """Whether the kernel takes these; PyTorch says what is wrong with what fits neither."""
     return (
-        images.device.type == "cpu"
-        and weight.dtype == torch.float32
+        images.is_cpu
+        and weight.dtype == bias.dtype == torch.float32
+        and weight.shape[1:] == (images.shape[1], 3, 3)
+        and bias.shape == weight.shape[:1]
         and len(images) > 0
-        and min(images.shape[2:]) >= 2  # PyTorch says what is wrong
+        and min(images.shape[2:]) >= 2
     )
 
 
 def _compiled(images: Tensor, weight: Tensor, bias: Tensor, library: ctypes.CDLL) -> Tensor:
-    images = images.contiguous(memory_format=torch.channels_last)
+    images, bias = images.contiguous(memory_format=torch.channels_last), bias.contiguous()
     return _ConvReluPool.apply(images, weight, bias, library)  # type: ignore[no-untyped-call]
 
 
@@ -92,7 +108,7 @@ class _ConvReluPool(torch.autograd.Function):
             images.data_ptr(),
             weight.data_ptr(),
             _strides(weight),
-            bias.contiguous().data_ptr(),
+            bias.data_ptr(),
             pooled.data_ptr(),
             source.data_ptr(),
             *ctx.sizes,

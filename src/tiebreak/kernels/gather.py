@@ -66,6 +66,7 @@ def _compiled(
     numbers = chosen.numpy()
     if numbers.size and not 0 <= numbers.min() <= numbers.max() < len(images):
         raise IndexError(f"there are images 0 to {len(images) - 1}, asked for {chosen.tolist()}")
+    scale, shift = scale.contiguous(), shift.contiguous()
     _, channels, height, width = images.shape
     shape = (len(chosen), channels, height, width)
     batch = torch.empty(shape, dtype=dtype, memory_format=_memory_format(channels_last))
@@ -73,8 +74,8 @@ def _compiled(
         images.data_ptr(),
         chosen.data_ptr(),
         batch.data_ptr(),
-        scale.contiguous().data_ptr(),
-        shift.contiguous().data_ptr(),
+        scale.data_ptr(),
+        shift.data_ptr(),
         *(len(chosen), channels, height * width, channels_last),
     )
     return batch

@@ -44,8 +44,11 @@ def load_library(
         return None
     try:
         library = ctypes.CDLL(str(compile_library(source, cache_root() / "kernels")))
-    except (OSError, subprocess.SubprocessError) as error:
+    except FileNotFoundError as error:
         log.info("Computing without compiled %s: %s", source.stem, error)
+        return None
+    except (OSError, subprocess.SubprocessError) as error:
+        log.warning("Computing without compiled %s: %s", source.stem, error)
         return None
     for name, types in arguments.items():
         for dtype in DTYPES.values():

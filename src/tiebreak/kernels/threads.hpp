@@ -6,23 +6,31 @@
 #ifdef __linux__  // where PyTorch brings GNU's OpenMP; its names are found when the library is loaded, or are null
 extern "C" void GOMP_parallel(void (*)(void *), void *, unsigned, unsigned) __attribute__((weak));
 extern "C" int omp_get_thread_num() __attribute__((weak));
+extern "C" int omp_get_num_threads() __attribute__((weak));
 #endif
 
-// Calls work(thread, first, last) for as many parts of `count` things as there are threads, at the same time where
-// that can be had. The parts depend on the number of threads alone.
+// How many parts `count` things are dealt into.
+inline int64_t parts_of(int64_t threads, int64_t count) { return std::max<int64_t>(1, std::min(threads, count)); }
+
+// Calls work(part, first, last) for each of `parts_of` the things, at the same time where that can be had. The parts
+// depend on the number of threads asked for, not on how many there are.
 template <class Work>
 void in_parallel(int64_t threads, int64_t count, const Work &work) {
     struct Call {
         const Work &work;
-        int64_t threads, count;
-        void part(int64_t i) const { work(i, count * i / threads, count * (i + 1) / threads); }
-    } call{work, std::max<int64_t>(1, std::min(threads, count)), count};
+        int64_t parts, count;
+        void part(int64_t i) const { work(i, count * i / parts, count * (i + 1) / parts); }
+    } call{work, parts_of(threads, count), count};
 #ifdef __linux__
-    if (call.threads > 1 && GOMP_parallel && omp_get_thread_num) {
-        const auto part = [](void *it) { static_cast<Call *>(it)->part(omp_get_thread_num()); };
-        GOMP_parallel(part, &call, unsigned(call.threads), 0);
+    if (call.parts > 1 && GOMP_parallel && omp_get_thread_num && omp_get_num_threads) {
+        const auto some = [](void *it) {
+            const Call &all = *static_cast<Call *>(it);
+            // OpenMP may give fewer threads than were asked for.
+            for (int64_t i = omp_get_thread_num(); i < all.parts; i += omp_get_num_threads()) all.part(i);
+        };
+        GOMP_parallel(some, &call, unsigned(call.parts), 0);
         return;
     }
 #endif
-    for (int64_t i = 0; i < call.threads; i++) call.part(i);
+    for (int64_t i = 0; i < call.parts; i++) call.part(i);
 }

@@ -80,7 +80,7 @@ struct BFloat16 {
 };
 #endif
 
-// Memory for one thread's work, on the lines of the cache; zero.
+// Memory for the time of a call, on the lines of the cache; zero.
 template <class T>
 class Scratch {
   public:

@@ -50,8 +50,9 @@ class Bf16Copy:
 class Bf16Linear(nn.Module):
     """A linear layer under bfloat16 autocast that need not round its weight at every step.
 
-    The optimiser rounds it while it has it at hand. The weight's gradient is handed on in bfloat16, as it was
-    computed; whoever wants it in float32 (PyTorch does, unless `grad_dtype` says otherwise) can widen it.
+    The optimiser rounds it while it has it at hand. A change of the weight in place is noticed, unless it goes
+    past PyTorch's count of changes (through `weight.data`). The weight's gradient is handed on in bfloat16,
+    as it was computed; who wants it in float32 (PyTorch does, unless `grad_dtype` says otherwise) can widen it.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
@@ -61,8 +62,8 @@ class Bf16Linear(nn.Module):
 
     def forward(self, inputs: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
         if not self.copy.kept or self.copy.version != self.weight._version:
-            self.copy.tensor.copy_(self.weight.detach())
-            self.copy.version = self.weight._version
+            # A new tensor, as a backward pass may still need the old one.
+            self.copy.tensor, self.copy.version = self.weight.detach().bfloat16(), self.weight._version
         weight = _Rounded.apply(self.weight, self.copy.tensor)  # type: ignore[no-untyped-call]
         return F.linear(inputs, weight, self.bias)
 
@@ -94,6 +95,13 @@ def bf16_copies(model: nn.Module) -> dict[nn.Parameter, Bf16Copy]:
     return {layer.weight: layer.copy for layer in layers if isinstance(layer.weight, nn.Parameter)}
 
 
+def keep_bf16_gradients(model: nn.Module) -> None:
+    """Let the weights of `bf16_copies` keep their gradients in bfloat16, where PyTorch lets them."""
+    for weight in bf16_copies(model):
+        if hasattr(weight, "grad_dtype"):
+            weight.grad_dtype = torch.bfloat16
+
+
 def conv_relu_pool_as_one(model: nn.Module) -> nn.Module:
     """Compute convolution, ReLU and pooling in a row in an `nn.Sequential` as one; changes the model.
 
@@ -121,6 +129,8 @@ def pool_before_relu(model: nn.Module) -> nn.Module:
     for container in [layer for layer in model.modules() if isinstance(layer, nn.Sequential)]:
         for index, (relu, pool) in enumerate(pairwise(list(container))):
             if type(relu) is nn.ReLU and type(pool) is nn.MaxPool2d and not pool.return_indices:
+                if _has_hooks(relu) or _has_hooks(pool):
+                    continue
                 common = _is_2x2(pool)
                 container[index] = nn.Identity() if common else pool
                 container[index + 1] = MaxPoolRelu() if common else relu
@@ -139,6 +149,7 @@ def _conv_relu_pools(model: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
                 and type(pool) is nn.MaxPool2d
                 and _is_2x2(pool)
                 and not pool.return_indices
+                and not any(map(_has_hooks, (convolution, relu, pool)))
             ):
                 yield container, index
 
@@ -146,13 +157,14 @@ def _conv_relu_pools(model: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
 def _is_plain_3x3(layer: nn.Conv2d) -> bool:
     settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
     return settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and (
-        layer.padding_mode == "zeros" and layer.bias is not None and not _has_hooks(layer)
+        layer.padding_mode == "zeros" and layer.bias is not None
     )
 
 
 def _has_hooks(layer: nn.Module) -> bool:
     """Whether something wants to see this layer compute, or makes its weight first (weight normalisation)."""
-    return bool(layer._forward_hooks or layer._forward_pre_hooks or layer._backward_hooks)
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    return any(hooks)
 
 
 def _is_2x2(pool: nn.MaxPool2d) -> bool:
