@@ -50,9 +50,10 @@ class Bf16Copy:
 class Bf16Linear(nn.Module):
     """A linear layer under bfloat16 autocast that need not round its weight at every step.
 
-    The optimiser rounds it while it has it at hand. A change of the weight in place is noticed, unless it goes
-    past PyTorch's count of changes (through `weight.data`). The weight's gradient is handed on in bfloat16,
-    as it was computed; who wants it in float32 (PyTorch does, unless `grad_dtype` says otherwise) can widen it.
+    The optimiser rounds it while it has it at hand. A change of the weight in place is noticed, unless it
+    goes past PyTorch's count of changes (through `weight.data`). The weight's gradient is handed on in
+    bfloat16, as it was computed; who wants it in float32 can widen it, as PyTorch does unless `grad_dtype`
+    says otherwise.
     """
 
     def __init__(self, linear: nn.Linear) -> None:
