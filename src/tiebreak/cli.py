@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from tiebreak.study.stop import StopRequest
 
 EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
-EXIT_CLOSED_PIPE = 141  # 128 + SIGPIPE, as shells tell it; 1 would be a refuted claim
+EXIT_CLOSED_PIPE = 1  # as Rich ends a program whose reader has left
 DEFAULT_DATASET = "fashion-small"
 
 app = typer.Typer(
