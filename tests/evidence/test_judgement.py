@@ -37,6 +37,17 @@ def judged(folder: Path):
     return judge_study(read_study(folder))
 
 
+def test_runs_of_a_contender_that_were_computed_otherwise_are_told(tmp_path):
+    folder = write_study(tmp_path / "s", planned(), world(0.8, 0.7))
+    assert judged(folder).notes == ()
+    record = folder / "runs" / "b" / "seed-3" / "run.json"
+    text = record.read_text()
+    record.write_text(text.replace('"winograd": false', '"winograd": true'))
+    assert record.read_text() != text
+    [note] = judged(folder).notes
+    assert note.startswith("some runs of b computed convolutions otherwise than others")
+
+
 def test_a_study_of_fixed_size_is_judged_as_its_predictions_are(tmp_path):
     correct = world(0.8, 0.7)
     found = judged(write_study(tmp_path / "s", planned(), correct))

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from tiebreak import kernels
+from tiebreak.errors import TiebreakError
 from tiebreak.kernels import library, pooling
 from tiebreak.kernels.adam import load_adam
 from tiebreak.kernels.convolution import load_convolution
@@ -58,6 +59,7 @@ def test_with_fewer_threads_than_asked_for_all_is_computed():
     code = """
 import torch
 from tiebreak import kernels
+from tiebreak.errors import TiebreakError
 torch.set_num_threads(2)
 images = torch.randn(6, 3, 8, 8).to(memory_format=torch.channels_last)
 assert torch.equal(kernels.max_pool_relu(images), kernels.max_pool_relu_twin(images))
@@ -77,6 +79,10 @@ def test_kernels_can_be_switched_off(monkeypatch, loaded_anew):
     assert [loader() for loader in LOADERS] == [None] * 4
     assert not kernels.has_adam()
     assert not kernels.has_convolution(torch.float32)
+    monkeypatch.setenv("TIEBREAK_KERNELS", "0")
+    load_pooling.cache_clear()
+    with pytest.raises(TiebreakError, match=r'^TIEBREAK_KERNELS must be on or off, got "0"\.$'):
+        load_pooling()
 
 
 @needs_compiler

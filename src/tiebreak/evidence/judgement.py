@@ -145,7 +145,7 @@ def _notes_of_fixed(stored: StoredStudy) -> tuple[str, ...]:
             f"unfinished: {_seeds(missing)} still to be trained. The intervals are for the planned "
             f"{len(study.seeds)} seeds; looking early and then going on makes false findings likelier."
         )
-    return (*notes, *_note_of_failures(stored, study.seeds))
+    return (*notes, *_note_of_failures(stored, study.seeds), *_note_of_mixture(stored))
 
 
 def _notes_of_looks(state: LookState, stored: StoredStudy) -> list[str]:
@@ -166,7 +166,7 @@ def _notes_of_looks(state: LookState, stored: StoredStudy) -> list[str]:
         notes.append(
             "to go on, plan a new study with more --max-seeds: adding seeds now would void the rule."
         )
-    return [*notes, *_note_of_failures(stored, stored.study.seeds[:at])]
+    return [*notes, *_note_of_failures(stored, stored.study.seeds[:at]), *_note_of_mixture(stored)]
 
 
 def _why_stopped(state: LookState) -> str:
@@ -193,6 +193,21 @@ def _note_of_failures(stored: StoredStudy, seeds: Sequence[int]) -> list[str]:
     if not failed or len(stored.runs) < 2:
         return []
     return [f"{_seeds(failed)} left out of the comparisons, because a contender's run failed."]
+
+
+def _note_of_mixture(stored: StoredStudy) -> list[str]:
+    """Runs of one contender are replicates of each other only if they were computed alike."""
+    mixed = []
+    for label, runs in stored.runs.items():
+        ways = {run.placement.winograd for run in runs.values() if run.placement is not None}
+        if len(ways) > 1:
+            mixed.append(label)
+    if not mixed:
+        return []
+    return [
+        f"some runs of {', '.join(mixed)} computed convolutions otherwise than others (winograd in "
+        "run.json), as by another version or without a C++ compiler."
+    ]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

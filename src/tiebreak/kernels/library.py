@@ -17,6 +17,7 @@ from pathlib import Path
 
 import torch
 
+from tiebreak.errors import TiebreakError
 from tiebreak.files import cache_root
 
 HERE = Path(__file__).parent
@@ -39,8 +40,13 @@ def load_library(
 
     `arguments`: of each function, by its name without the number format; a function that this processor has
     no instructions for is missing from the library. TIEBREAK_KERNELS=off in the environment: none is used.
+
+    Raises: TiebreakError if TIEBREAK_KERNELS is something else.
     """
-    if os.environ.get("TIEBREAK_KERNELS") == "off":
+    switch = os.environ.get("TIEBREAK_KERNELS", "on")
+    if switch not in ("on", "off"):
+        raise TiebreakError(f'TIEBREAK_KERNELS must be on or off, got "{switch}".')
+    if switch == "off":
         return None
     try:
         library = ctypes.CDLL(str(compile_library(source, cache_root() / "kernels")))
