@@ -24,7 +24,7 @@ from table_file import write_table
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.evidence.comparison import Comparison, compare_predictions
+from tiebreak.evidence.compare.comparison import Comparison, compare_predictions
 from tiebreak.files import atomic_write
 from tiebreak.kernels.adam import load_adam
 from tiebreak.kernels.convolution import load_convolution

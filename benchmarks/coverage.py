@@ -19,9 +19,9 @@ import numpy as np
 import scipy
 from scipy.special import ndtri
 
-from tiebreak.evidence.interval import half_width, summarise
-from tiebreak.evidence.sequential import Reason, SequentialPlan, Snapshot, look
-from tiebreak.evidence.simultaneous import compare_all
+from tiebreak.evidence.compare.interval import half_width, summarise
+from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, Snapshot, look
+from tiebreak.evidence.compare.simultaneous import compare_all
 
 ACCURACY = 0.95
 DIFFICULTY, TASTE, SHARED_CHANCE = 0.60, 0.12, 0.05  # variances; all parts add up to 1

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tiebreak.api import Results, as_json, judge
+from tiebreak.actions.judge import Results, as_json, judge
 from tiebreak.data.catalog import load_dataset
 from tiebreak.errors import StudyError
-from tiebreak.evidence.until_decided import seeds_to_train
+from tiebreak.evidence.compare.until_decided import seeds_to_train
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution
 from tiebreak.study.store import read_study

@@ -11,13 +11,13 @@ import pytest
 import torch
 
 import tiebreak as tb
+from tiebreak.actions.explain import explain
 from tiebreak.cli import main
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.shapes import draw_shapes
 from tiebreak.errors import StudyError
-from tiebreak.evidence.answers import Explanation
-from tiebreak.evidence.quality import correct_on_test
-from tiebreak.explanation import explain
+from tiebreak.evidence.describe.quality import correct_on_test
+from tiebreak.evidence.why.answers import Explanation
 from tiebreak.study.store import read_study
 
 EVERYTHING = "arrangement,ladder,control,size,data,shift"

@@ -8,8 +8,8 @@ import pytest
 from PIL import Image
 
 from synthetic_study import write_study
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.planning import power, setting_from_pilot
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.power import power, setting_from_pilot
 from tiebreak.study.plan import Contender, make_study
 
 FREE = ("--test-images", 10_000, "--accuracy", 0.95)

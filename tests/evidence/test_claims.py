@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import ClaimError, TiebreakError
-from tiebreak.evidence.claim_outcome import ClaimOutcome, Finding, claim_line, judge_claim
-from tiebreak.evidence.claims import Claim, Relation, parse_claim
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.verdict import Outcome, judge
+from tiebreak.evidence.claims.grammar import Claim, Relation, parse_claim
+from tiebreak.evidence.claims.outcome import ClaimOutcome, Finding, claim_line, judge_claim
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.verdict import Outcome, judge
 
 
 def terms(claim: Claim) -> list[tuple[float, str, str]]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import (
+from tiebreak.evidence.compare.comparison import (
     Comparison,
     Method,
     at_level,

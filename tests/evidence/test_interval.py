@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.interval import cluster_scores, half_width, p_value, summarise, t_quantile
+from tiebreak.evidence.compare.interval import cluster_scores, half_width, p_value, summarise, t_quantile
 
 
 def test_without_a_test_part_it_is_the_t_interval() -> None:
@@ -126,7 +126,8 @@ def test_groups_must_fit() -> None:
 
 
 def test_statistics_load_without_torch_or_plots() -> None:
-    code = "import sys, tiebreak.evidence.claim_outcome, tiebreak.evidence.sentence; print(*sys.modules)"
+    modules = "tiebreak.evidence.claims.outcome, tiebreak.evidence.compare.sentence"
+    code = f"import sys, {modules}; print(*sys.modules)"
     loaded = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True
     ).stdout.split()

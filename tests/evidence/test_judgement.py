@@ -10,13 +10,14 @@ from sklearn.metrics import log_loss
 
 from synthetic_study import result, write_study
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.judgement import judge_study, uncertainty
-from tiebreak.evidence.quantities import compare_quantity, judged_seeds, measured_values
-from tiebreak.evidence.sequential import Reason, SequentialPlan, look, snapshot
-from tiebreak.evidence.simultaneous import holm
-from tiebreak.evidence.until_decided import seeds_to_train, take_looks
-from tiebreak.evidence.verdict import Need, NextStep, Outcome, equivalence_p
+from tiebreak.evidence.claims.check import measured_values
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.judgement import judge_study, uncertainty
+from tiebreak.evidence.compare.quantities import compare_quantity, judged_seeds
+from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, look, snapshot
+from tiebreak.evidence.compare.simultaneous import holm
+from tiebreak.evidence.compare.until_decided import seeds_to_train, take_looks
+from tiebreak.evidence.compare.verdict import Need, NextStep, Outcome, equivalence_p
 from tiebreak.study.plan import Contender, Study, choose_seeds, make_study
 from tiebreak.study.store import read_study, write_failed_run, write_run
 

@@ -6,7 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.calibration import (
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.per_class import compare_classes, confusion
+from tiebreak.evidence.describe.calibration import (
     calibrate,
     expected_error,
     fit_temperature,
@@ -14,11 +16,9 @@ from tiebreak.evidence.calibration import (
     reliability,
     scale,
 )
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.curves import find_overfitting
-from tiebreak.evidence.mistakes import find_mistakes, most_disputed, seed_disagreement
-from tiebreak.evidence.per_class import compare_classes, confusion
-from tiebreak.evidence.predictions import Predicted
+from tiebreak.evidence.describe.curves import find_overfitting
+from tiebreak.evidence.describe.mistakes import find_mistakes, most_disputed, seed_disagreement
+from tiebreak.evidence.describe.predictions import Predicted
 
 SEEDS, IMAGES, CLASSES = 3, 80, 4
 

@@ -8,9 +8,9 @@ import scipy.stats
 from crossed_data import right_or_wrong
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.interval import half_width
-from tiebreak.evidence.planning import (
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.interval import half_width
+from tiebreak.evidence.compare.power import (
     Setting,
     bound_test_sd,
     detectable_factor,
@@ -25,7 +25,7 @@ from tiebreak.evidence.planning import (
     setting_from_pilot,
     smallest_detectable,
 )
-from tiebreak.evidence.sequential import SequentialPlan
+from tiebreak.evidence.compare.sequential import SequentialPlan
 
 # (seed SD, test SD) in points: low m=360, low m=2000, mid m=2000, low m=10000, mid m=10000, high m=10000
 WORLDS = ((1.25, 0.53), (0.55, 0.22), (0.92, 0.22), (0.27, 0.10), (0.78, 0.10), (3.2, 0.10))

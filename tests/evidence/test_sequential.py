@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.interval import half_width
-from tiebreak.evidence.sequential import (
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.interval import half_width
+from tiebreak.evidence.compare.sequential import (
     Decision,
     Reason,
     SequentialPlan,

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import compare_predictions
-from tiebreak.evidence.simultaneous import Ranking, compact_letters, compare_all, holm
+from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.simultaneous import Ranking, compact_letters, compare_all, holm
 
 NAMES = ("a", "b", "c", "d", "e")
 

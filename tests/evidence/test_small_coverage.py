@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from crossed_data import right_or_wrong
 
-from tiebreak.evidence.interval import half_width, summarise
+from tiebreak.evidence.compare.interval import half_width, summarise
 
 REPS = 600
 ERROR = (0.05 * 0.95 / REPS) ** 0.5

@@ -6,17 +6,18 @@ import numpy as np
 import pytest
 import scipy.stats
 
+from tiebreak.actions.time_budget import parse_budget, pick
 from tiebreak.errors import StudyError
-from tiebreak.evidence.comparison import compare_scores
-from tiebreak.evidence.efficiency import equivalent_images, first_crossing
-from tiebreak.evidence.explanation_text import (
+from tiebreak.evidence.compare.comparison import compare_scores
+from tiebreak.evidence.describe.quality import spread
+from tiebreak.evidence.why.efficiency import equivalent_images, first_crossing
+from tiebreak.evidence.why.explanation_text import (
     arrangement_sentences,
     ladder_sentences,
     lead_text,
     self_check_sentence,
 )
-from tiebreak.evidence.quality import spread
-from tiebreak.evidence.questions import (
+from tiebreak.evidence.why.questions import (
     Ingredient,
     Question,
     at_fraction,
@@ -26,9 +27,8 @@ from tiebreak.evidence.questions import (
     needed_contenders,
     parse_questions,
 )
-from tiebreak.evidence.robustness import distortion_texts
-from tiebreak.evidence.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
-from tiebreak.evidence.time_budget import parse_budget, pick
+from tiebreak.evidence.why.robustness import distortion_texts
+from tiebreak.evidence.why.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
 from tiebreak.models.cost import Cost
 from tiebreak.study.plan import Contender, parse_contender
 from tiebreak.training.recipe import Recipe

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.comparison import (
+from tiebreak.evidence.compare.comparison import (
     Comparison,
     at_level,
     compare_predictions,
@@ -21,8 +21,8 @@ from tiebreak.evidence.comparison import (
     compare_unpaired,
     interval_at,
 )
-from tiebreak.evidence.sentence import sentence
-from tiebreak.evidence.verdict import Need, Outcome, Verdict, judge
+from tiebreak.evidence.compare.sentence import sentence
+from tiebreak.evidence.compare.verdict import Need, Outcome, Verdict, judge
 
 
 def compare(

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 import torch
 
-from tiebreak.api import Results, judge, run
+from tiebreak.actions.judge import Results, judge
+from tiebreak.actions.run import run
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset
-from tiebreak.report.html import write_page
-from tiebreak.report.sheet import keep_sheet
+from tiebreak.report.page.html import write_page
+from tiebreak.report.page.sheet import keep_sheet
 from tiebreak.study.driver import run_study
 from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import Contender, DataChoice, Execution, make_study

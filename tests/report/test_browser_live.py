@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from tiebreak.api import Results
+from tiebreak.actions.judge import Results
 from tiebreak.models.catalog import build_model
-from tiebreak.report.live import read_weights
+from tiebreak.report.page.live import read_weights
 
 TOLERANCE = 2e-3  # weights travel in half precision
 

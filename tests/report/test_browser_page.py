@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiebreak.api import Results
-from tiebreak.evidence.predictions import read_predicted
+from tiebreak.actions.judge import Results
+from tiebreak.evidence.describe.predictions import read_predicted
 
 SECTIONS = [
     "verdict", "curves", "cost", "classes", "confusion", "mistakes",

@@ -2,10 +2,10 @@
 
 from matplotlib.figure import Figure
 
-from tiebreak.api import Results
-from tiebreak.evidence.per_class import compare_classes, confusion
-from tiebreak.evidence.predictions import read_predicted
-from tiebreak.report.class_plots import plot_confusion, plot_per_class
+from tiebreak.actions.judge import Results
+from tiebreak.evidence.compare.per_class import compare_classes, confusion
+from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.report.figures.classes import plot_confusion, plot_per_class
 
 
 def test_differences_are_the_evidences(kinds: Results) -> None:

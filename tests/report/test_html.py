@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiebreak.api import Results, write_report
+from tiebreak.actions.judge import Results
+from tiebreak.actions.report import write_report
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError
-from tiebreak.report.html import as_script_json
-from tiebreak.report.study_text import study_as_toml
+from tiebreak.report.page.html import as_script_json
+from tiebreak.report.text.study_text import study_as_toml
 from tiebreak.study.plan import Contender, DataChoice, make_study
 from tiebreak.study.study_file import interpret
 from tiebreak.training.recipe import Recipe

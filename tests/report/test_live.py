@@ -9,11 +9,11 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tiebreak.api import Results
+from tiebreak.actions.judge import Results
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.layers import describe_layers
 from tiebreak.models.linear import LinearClassifier
-from tiebreak.report.live import first_layer_images, fold_batchnorm, pack, pack_models
+from tiebreak.report.page.live import first_layer_images, fold_batchnorm, pack, pack_models
 from tiebreak.rng import global_stream
 from tiebreak.study.inside import read_layers
 
@@ -83,7 +83,7 @@ def test_describing_leaves_the_model_as_it_was() -> None:
 
 
 def test_large_models_and_much_weight_are_left_out(study: Results, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tiebreak.report.live as module
+    import tiebreak.report.page.live as module
 
     chains = read_layers(study.folder)
     assert [list(model.seeds) for model in pack_models(study.stored, chains, 10_000_000)] == [[0, 1], [0, 1]]

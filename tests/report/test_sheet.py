@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiebreak.api import Results
+from tiebreak.actions.judge import Results
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.evidence.mistakes import find_mistakes
-from tiebreak.evidence.predictions import read_predicted
-from tiebreak.report.sheet import as_png, confusion_cells, draw_grid, read_sheet
+from tiebreak.evidence.describe.mistakes import find_mistakes
+from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.report.page.sheet import as_png, confusion_cells, draw_grid, read_sheet
 
 
 def test_the_picture_holds_the_very_pixels(study: Results, clothes: ImageDataset) -> None:
@@ -52,7 +52,7 @@ def test_every_list_and_cell_has_its_images(study: Results) -> None:
 def test_large_images_are_fewer(
     study: Results, monkeypatch: pytest.MonkeyPatch, clothes: ImageDataset
 ) -> None:
-    import tiebreak.report.sheet as module
+    import tiebreak.report.page.sheet as module
 
     before = [(study.folder / name).read_bytes() for name in ("images.png", "images.json")]
     monkeypatch.setattr(module, "MAX_BYTES", 60 * 28 * 28)

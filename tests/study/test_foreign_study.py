@@ -17,7 +17,8 @@ import safetensors.torch
 import torch
 from small_study import CLASSES, FACTS, RUN, TEST, VAL, some_result
 
-from tiebreak.api import judge, write_report
+from tiebreak.actions.judge import judge
+from tiebreak.actions.report import write_report
 from tiebreak.errors import StudyError
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Contender, Study

@@ -12,7 +12,7 @@ import torch
 
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import StoppedError, StudyError
-from tiebreak.evidence.quality import summarise_contenders
+from tiebreak.evidence.describe.quality import summarise_contenders
 from tiebreak.study.driver import Event, run_study
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Execution, Study, parse_contender

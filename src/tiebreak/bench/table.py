@@ -2,7 +2,7 @@
 
 from tiebreak.bench.loops import BATCH_SIZE
 from tiebreak.bench.measure import Bench
-from tiebreak.report.tables import Table
+from tiebreak.report.text.tables import Table
 
 
 def bench_table(bench: Bench) -> Table:

@@ -93,7 +93,7 @@ def _follow(calls: list[tuple[str, nn.Module, Tensor, Tensor]], image: Tensor, o
 
 
 def _describe(name: str, layer: nn.Module) -> Layer:
-    """To teach the page a new kind of layer, describe it here and compute it in report/static/forward.js."""
+    """To teach the page a new kind of layer, describe it here and compute it in the page's forward.js."""
     match layer:
         case nn.Linear():
             return Layer(kind="linear", name=name)

@@ -1,0 +1,232 @@
+"""`tiebreak explain A B`: train what the questions need, answer them, write and print the answers."""
+
+import hashlib
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tiebreak.actions.distort import measure_distortions
+from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
+from tiebreak.data.catalog import load_dataset
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import StudyError
+from tiebreak.evidence.compare.judgement import judge_study
+from tiebreak.evidence.describe.quality import summarise_contenders
+from tiebreak.evidence.why.answers import Explanation, answer_questions
+from tiebreak.evidence.why.questions import DEFAULT_QUESTIONS, Question, needed_contenders, parse_questions
+from tiebreak.files import atomic_write
+from tiebreak.report.page.html import PAGE_FILE, write_page
+from tiebreak.report.page.sheet import keep_sheet
+from tiebreak.report.terminal.printing import show_progress
+from tiebreak.report.text.explain_tables import explanation_as_json
+from tiebreak.study.driver import make_task, run_study
+from tiebreak.study.inside import keep_inside
+from tiebreak.study.plan import (
+    DEFAULT_DATASET,
+    Contender,
+    DataChoice,
+    Execution,
+    Study,
+    make_recipe,
+    make_study,
+    parse_contender,
+)
+from tiebreak.study.resources import choose_workers
+from tiebreak.study.stop import StopRequest
+from tiebreak.study.store import extend_study, read_study
+from tiebreak.training.device import choose_device, thread_count
+from tiebreak.training.precision import choose_precision
+from tiebreak.training.recipe import Recipe
+
+DEFAULT_SEEDS = 3
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What is to be explained: a study of A and B alone, the questions, and a time in seconds to fit into."""
+
+    study: Study
+    questions: tuple[Question, ...] = DEFAULT_QUESTIONS
+    budget: float | None = None
+    out: Path | None = None
+
+    @property
+    def pair(self) -> tuple[Contender, Contender]:
+        a, b = self.study.contenders
+        return a, b
+
+    @property
+    def folder(self) -> Path:
+        """Where runs and answers go. Without a budget, other questions and more seeds share a folder."""
+        if self.out is not None:
+            return self.out
+        plan = self.study.model_dump(mode="json", exclude={"data": {"data_dir"}, "seeds": True})
+        if self.budget is not None:
+            plan["budget"] = [self.budget, [question.value for question in self.questions]]
+        key = hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()[:6]
+        a, b = self.pair
+        name = re.sub(r"[^A-Za-z0-9_.+-]+", "-", f"explain-{a.label}-{b.label}-on-{self.study.data.name}")
+        return Path("tiebreak-studies") / f"{name.strip('-.')[:80]}-{key}"
+
+
+def make_request(study: Study, ask: str | None, budget: str | None, out: Path | None = None) -> Request:
+    """Check what was asked for.
+
+    Raises: StudyError if it is not about two contenders, or a question or the budget cannot be read.
+    """
+    if len(study.contenders) != 2:
+        raise StudyError(f"explain is about two contenders, A and B; got {len(study.contenders)}.")
+    if study.looks is not None:
+        raise StudyError("explain needs a number of seeds, e.g. --seeds 3; it cannot decide that by itself.")
+    return Request(
+        study=study,
+        questions=DEFAULT_QUESTIONS if ask is None else parse_questions(ask),
+        budget=None if budget is None else parse_budget(budget),
+        out=out,
+    )
+
+
+def explain(
+    a: str,
+    b: str,
+    data: str | ImageDataset = DEFAULT_DATASET,
+    *,
+    ask: str | None = None,
+    seeds: int | Sequence[int] = DEFAULT_SEEDS,
+    budget: str | None = None,
+    recipe: Recipe | None = None,
+    out: Path | str | None = None,
+    device: str = "auto",
+    threads: int = 1,
+    progress: bool = True,
+    **recipe_settings: Any,
+) -> Explanation:
+    """Why `b` leads `a`: train what the questions need and answer them.
+
+    Arguments: `a`, `b` - models as on the command line; `ask` - e.g. "arrangement,ladder,size,data,shift";
+    `budget` - e.g. "10m", which then decides about seeds, and about epochs up to the recipe's; `out` - the
+    folder, by default one named after the plan, where what was trained before is used again.
+
+    Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
+    """
+    base = make_recipe(recipe or Recipe(), recipe_settings)
+    study = make_study(
+        contenders=(parse_contender(a, base), parse_contender(b, base)),
+        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
+        data=DataChoice(name=data if isinstance(data, str) else data.name),
+    )
+    request = make_request(study, ask, budget, Path(out) if out else None)
+    execution = Execution(device=device, threads=threads)
+    given = data if isinstance(data, ImageDataset) else None
+    return run_explanation(request, execution, given, Console(quiet=not progress))
+
+
+def run_explanation(
+    request: Request,
+    execution: Execution,
+    data: ImageDataset | None = None,
+    console: Console | None = None,
+    stop: StopRequest | None = None,
+) -> Explanation:
+    """Train what is missing, answer the questions, write explain.json, the figures and the page.
+
+    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
+    `stop` is set and what is under way is stored.
+    """
+    console = console or Console(quiet=True)
+    if data is None:
+        choice = request.study.data
+        data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
+    folder, chosen = request.folder, None
+    if request.budget is not None:
+        chosen = pick_for(request, request.budget, folder, data, execution)
+        console.print(str(chosen), markup=False, highlight=False)
+        request = at_pick(request, chosen)
+    a, b = request.pair
+    needed = needed_contenders(request.questions, a, b)
+    study = extend_study(folder, request.study.model_copy(update={"contenders": needed}))
+    events = run_study(study, data, folder, execution, request.study.seeds, stop)
+    for _ in show_progress(events, study, _runs_ended(folder, study), console):
+        if chosen is not None and not (folder / "budget.json").is_file():
+            write_json(folder / "budget.json", chosen.model_dump())
+    stored = read_study(folder)
+    if Question.SHIFT in request.questions:
+        with thread_count(execution.threads):
+            for label, seed in measure_distortions(stored, (a, b), data, choose_device(execution.device)):
+                console.print(f"{label}, seed {seed}: distorted test images", markup=False, highlight=False)
+    explanation = answer_questions(stored, request.questions, a, b)
+    write_json(folder / "explain.json", explanation_as_json(explanation))
+    from tiebreak.report.figures.explanation import (
+        save_explanation_figures,  # matplotlib, only when it is needed
+    )
+
+    with console.status("Drawing figures and writing the page"):
+        save_explanation_figures(explanation, folder / "figures")
+        keep_inside(stored, data)
+        keep_sheet(stored, data)
+        write_page(stored, summarise_contenders(stored), judge_study(stored).judgements)
+    return explanation
+
+
+def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, execution: Execution) -> Pick:
+    """What the budget allows: as the folder says if it was asked before, else by a probe of each model."""
+    path = folder / "budget.json"
+    if path.is_file():
+        return Pick.model_validate_json(path.read_bytes())
+    a, b = request.pair
+    study, device = request.study, choose_device(execution.device)
+    val_size = study.data.val_size or max(1, len(data.train) // 10)
+    needed = needed_contenders(request.questions, a, b)
+    with thread_count(execution.threads):
+        precision = choose_precision(execution.precision, device)
+        an_epoch, once = seconds_of_seed(needed, data, val_size, device, precision)
+    specs = [make_task(study, contender, seed, val_size).spec for contender in needed for seed in range(2)]
+    workers = choose_workers(specs, data, execution)
+    return pick(budget, an_epoch / workers, once / workers, max(a.recipe.epochs, b.recipe.epochs))
+
+
+def at_pick(request: Request, chosen: Pick) -> Request:
+    """The request with the seeds and epochs that its budget allows."""
+    contenders = tuple(
+        contender.model_copy(update={"recipe": contender.recipe.model_copy(update={"epochs": chosen.epochs})})
+        for contender in request.pair
+    )
+    seeds = tuple(range(chosen.seeds))
+    study = request.study.model_copy(update={"contenders": contenders, "seeds": seeds})
+    return replace(request, study=study)
+
+
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write an object as indented JSON, whole or not at all."""
+    with atomic_write(path) as file:
+        file.write(json.dumps(content, indent=1).encode() + b"\n")
+
+
+def _runs_ended(folder: Path, study: Study) -> int:
+    if not (folder / "study.json").is_file():
+        return 0
+    runs = read_study(folder).runs
+    return sum(len(runs.get(contender.label, {})) for contender in study.contenders)
+
+
+def print_explanation(explanation: Explanation, console: Console) -> None:
+    """The paragraph, and where numbers and figures are."""
+    data, study = explanation.stored.header.data, explanation.stored.study
+    console.print()
+    for note in data.notes:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+    heading = f"Why {explanation.b} against {explanation.a} on {data.name}"
+    runs = f"{len(study.seeds)} seeds, {data.test_images:,} test images"
+    console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
+    in_file = not console.is_terminal  # where others break lines
+    console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=in_file)
+    folder = explanation.stored.folder
+    console.print(
+        f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True
+    )
+    console.print(f"Look at it:   {folder / PAGE_FILE}", markup=False, highlight=False, soft_wrap=True)

@@ -1,0 +1,133 @@
+"""What a study folder shows: its judgement, and that as text and as JSON."""
+
+from dataclasses import dataclass, replace
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from tiebreak.evidence.compare.judgement import Judgement, judge_study
+from tiebreak.evidence.compare.quantities import compare_quantity
+from tiebreak.evidence.compare.simultaneous import Ranking
+from tiebreak.evidence.compare.until_decided import LookState
+from tiebreak.evidence.describe.quality import ContenderSummary, summarise_contenders
+from tiebreak.report.page.html import PAGE_FILE
+from tiebreak.report.terminal.printing import print_evidence, print_table, say
+from tiebreak.report.text.explained import read_explanation
+from tiebreak.report.text.tables import (
+    contender_as_json,
+    judgement_as_json,
+    looks_as_json,
+    ranking_as_json,
+    summary_table,
+)
+from tiebreak.study.store import StoredStudy, read_study
+from tiebreak.training.loop import History
+
+
+@dataclass(frozen=True, kw_only=True)
+class Results:
+    """A study and what it shows. Printing it gives the table and the verdict."""
+
+    stored: StoredStudy
+    contenders: tuple[ContenderSummary, ...]
+    ranking: Ranking | None  # None for a single contender, or before the first look
+    judgements: tuple[Judgement, ...]  # one a pair
+    looks: LookState | None = None  # of a study that trains seeds until it is decided
+    notes: tuple[str, ...] = ()  # what must be known beside the verdicts
+
+    @property
+    def folder(self) -> Path:
+        return self.stored.folder
+
+    @property
+    def page(self) -> Path:
+        """The interactive page, once it has been written."""
+        return self.folder / PAGE_FILE
+
+    @property
+    def histories(self) -> dict[str, list[History]]:
+        """The curves of each contender's finished runs, by label."""
+        return {
+            summary.label: [
+                run.history for run in self.stored.finished(summary.label).values() if run.history
+            ]
+            for summary in self.contenders
+        }
+
+    def compare(self, quantity: str = "accuracy") -> tuple[Judgement, ...]:
+        """Every pair judged by "accuracy", "loss", "brier" or the name of a class.
+
+        Raises: EvidenceError for another quantity, or if nothing can be compared yet.
+        """
+        return compare_quantity(self.stored, quantity)
+
+    def __str__(self) -> str:
+        text = StringIO()
+        print_results(self, Console(file=text, width=120, force_terminal=False, force_jupyter=False))
+        return text.getvalue()
+
+
+def judge(folder: Path | str) -> Results:
+    """What a study folder shows, from its files alone.
+
+    Raises: StudyError if it holds no study, is damaged, or a contender has no finished run.
+    """
+    stored = read_study(Path(folder))
+    summaries = summarise_contenders(stored)
+    judged = judge_study(stored)
+    if judged.looks is not None:  # seeds that only later looks would need are not missing
+        due = stored.study.seeds[: judged.looks.next_look or judged.looks.looks[judged.looks.looks_done - 1]]
+        summaries = tuple(
+            replace(summary, missing=tuple(seed for seed in summary.missing if seed in due))
+            for summary in summaries
+        )
+    return Results(
+        stored=stored,
+        contenders=summaries,
+        ranking=judged.ranking,
+        judgements=judged.judgements,
+        looks=judged.looks,
+        notes=judged.notes,
+    )
+
+
+def print_results(results: Results, console: Console) -> None:
+    """The final table, what must be said about the data, the verdict, and where the figures are."""
+    data = results.stored.header.data
+    console.print()
+    print_table(summary_table(results.contenders), console)
+    console.print()
+    for note in data.notes:
+        console.print(f"Note: {note}", markup=False, highlight=False)
+    for summary in results.contenders:
+        for seed, reason in summary.failed.items():
+            console.print(
+                f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
+            )
+    explanation = read_explanation(results.folder)
+    if explanation is not None:  # its contenders were trained to answer its questions, not each other
+        say(" ".join(explanation["sentences"]), console)
+    else:
+        print_evidence(results.ranking, results.judgements, results.notes, console)
+    if results.ranking is None:
+        say("One contender: there is nothing to compare it with.", console)
+    console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
+    if results.page.is_file():
+        console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)
+
+
+def as_json(results: Results) -> dict[str, Any]:
+    """The object that `--json` prints; accuracies and differences are fractions."""
+    data = results.stored.header.data
+    return {
+        "study": str(results.folder),
+        "data": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
+        "contenders": {summary.label: contender_as_json(summary) for summary in results.contenders},
+        "comparisons": [judgement_as_json(judgement) for judgement in results.judgements],
+        "ranking": ranking_as_json(results.ranking) if results.ranking else [],
+        "looks": looks_as_json(results.looks) if results.looks else None,
+        "seeds_added": [[added.before, added.now] for added in results.stored.header.seeds_added],
+        "notes": list(results.notes),
+    }

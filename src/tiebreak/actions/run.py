@@ -1,0 +1,74 @@
+"""Train what is missing of a study, judge it, and write its figures and its page."""
+
+from pathlib import Path
+
+from rich.console import Console
+
+from tiebreak.actions.judge import Results, judge
+from tiebreak.actions.report import draw_figures
+from tiebreak.data.catalog import load_dataset
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.evidence.compare.until_decided import seeds_to_train
+from tiebreak.report.page.html import write_page
+from tiebreak.report.page.sheet import keep_sheet
+from tiebreak.report.terminal.printing import say, show_progress
+from tiebreak.study.driver import run_study
+from tiebreak.study.inside import keep_inside
+from tiebreak.study.plan import (
+    Execution,
+    Study,
+    default_folder,
+)
+from tiebreak.study.stop import StopRequest
+from tiebreak.study.store import read_study
+
+
+def run(
+    study: Study,
+    execution: Execution | None = None,
+    out: Path | None = None,
+    data: ImageDataset | None = None,
+    console: Console | None = None,
+    stop: StopRequest | None = None,
+) -> Results:
+    """Train what is missing of a study, judge it, and write its figures and its page.
+
+    `data`: loaded by name if not given.
+
+    Raises: TiebreakError of the kind that fits if a name, value, file or folder is wrong; StoppedError once
+    `stop` is set and what is under way is stored.
+    """
+    console = console or Console(quiet=True)
+    folder = out or default_folder(study)
+    if data is None:
+        choice = study.data
+        data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
+    execution = execution or Execution()
+    trained = 0
+    for seeds in seeds_to_train(study, folder):
+        if trained:
+            say(f"Not decided at {trained} seeds: going on to {len(seeds)}.", console)
+        trained, part = len(seeds), study.model_copy(update={"seeds": seeds})
+        events = run_study(study, data, folder, execution, seeds, stop)
+        done = _runs_done(folder, part, execution.retry_failed)
+        for _ in show_progress(events, part, done, console):
+            pass
+    results = judge(folder)
+    with console.status("Drawing figures and writing the page"):
+        keep_inside(results.stored, data)
+        keep_sheet(results.stored, data)
+        draw_figures(results)
+        write_page(results.stored, results.contenders, results.judgements)
+    return results
+
+
+def _runs_done(folder: Path, study: Study, retry_failed: bool) -> int:
+    if not (folder / "study.json").is_file():
+        return 0
+    runs = read_study(folder).runs
+    return sum(
+        run.status == "finished" or not retry_failed
+        for contender in study.contenders
+        for seed, run in runs.get(contender.label, {}).items()
+        if seed in study.seeds
+    )

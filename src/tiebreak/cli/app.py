@@ -1,0 +1,73 @@
+"""The command line as a whole, and what its commands share."""
+
+import json
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from tiebreak.actions.judge import Results
+
+
+DEFAULT_DATASET = "fashion-small"
+EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
+
+app = typer.Typer(
+    name="tiebreak",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Train image classifiers side by side and say which one is better: by how much, how sure, and why.",
+    epilog="Start here: [bold]tiebreak compare mlp cnn --epochs 10[/bold]",
+)
+
+data_app = typer.Typer(no_args_is_help=True, help="List, fetch and look at data sets.")
+app.add_typer(data_app, name="data")
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        typer.echo(f"tiebreak {metadata.version('tiebreak')}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+) -> None:
+    pass
+
+
+def load_data(name: str | None, data_dir: Path | None, resize: int | None) -> Any:
+    from tiebreak.data.catalog import load_dataset
+
+    return load_dataset(name or DEFAULT_DATASET, data_dir=data_dir, resize=resize)
+
+
+def make_console(stderr: bool = False) -> "Console":
+    from rich.console import Console
+
+    console = Console(stderr=stderr)
+    # Where nothing shows how wide it is (a pipe, a file), a table must not be squeezed into 80 columns.
+    return console if console.is_terminal else Console(stderr=stderr, width=160)
+
+
+def show_results(results: "Results", as_json: bool) -> None:
+    from tiebreak.actions.judge import as_json as results_as_json
+    from tiebreak.actions.judge import print_results
+
+    print_results(results, make_console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(results_as_json(results)))

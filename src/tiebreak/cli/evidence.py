@@ -1,0 +1,96 @@
+"""Commands that read what is there: report, check, plan."""
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from tiebreak.cli.app import EXIT_NOT_ENOUGH_DATA, EXIT_REFUTED, app, make_console, show_results
+from tiebreak.cli.options import (
+    Json,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+@app.command(epilog="Example: [bold]tiebreak report tiebreak-studies/mlp-vs-cnn-on-cifar10-1a2b3c[/bold]")
+def report(
+    study: Annotated[Path, typer.Argument(help="A study folder.")],
+    as_json: Json = False,
+    show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
+) -> None:
+    """Table, verdict, figures and the page (report.html) of a study again, from its folder alone."""
+    from tiebreak.actions.report import write_report
+
+    with make_console(stderr=True).status("Drawing figures and writing the page"):
+        results = write_report(study)
+    show_results(results, as_json)
+    if show:
+        typer.launch(str(results.page))
+
+
+@app.command(epilog="Example: [bold]tiebreak plan --difference 0.01 --pilot tiebreak-studies/...[/bold]")
+def plan(
+    difference: Annotated[float, typer.Option(help="The difference in accuracy to show: 0.01 is one point.")],
+    pilot: Annotated[
+        Path | None, typer.Option(help="A study folder to learn spreads and times from.")
+    ] = None,
+    power: Annotated[float, typer.Option(help="The chance to show it if it is there.")] = 0.8,
+    level: Annotated[float | None, typer.Option(help="Of the interval; the pilot's, or 0.95.")] = None,
+    test_images: Annotated[int | None, typer.Option(min=2, help="Without a pilot: test images.")] = None,
+    accuracy: Annotated[float | None, typer.Option(help="Without a pilot: accuracy expected.")] = None,
+    contenders: Annotated[int, typer.Option(min=2, help="Without a pilot: how many are compared.")] = 2,
+    out: Annotated[Path | None, typer.Option(help="A folder for the figure: power over seeds.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Tell how many seeds a difference needs, and the smallest that a test set can ever show."""
+    from tiebreak.actions.plan import plan as plan_study
+    from tiebreak.report.terminal.printing import print_budget
+    from tiebreak.report.text.tables import budget_as_json
+
+    budget = plan_study(
+        difference,
+        pilot=pilot,
+        power=power,
+        level=level,
+        test_images=test_images,
+        accuracy=accuracy,
+        contenders=contenders,
+        out=out,
+    )
+    print_budget(budget, make_console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(budget_as_json(budget)))
+
+
+@app.command(
+    epilog="Example: [bold]tiebreak check STUDY 'cnn - mlp >= 0.15' 'cnn.params <= mlp.params'[/bold]"
+)
+def check(
+    study: Annotated[Path, typer.Argument(help="A study folder.")],
+    claims: Annotated[list[str], typer.Argument(help="'cnn - mlp >= 0.15', 'cnn ~ mlp within 1%', ...")],
+    as_json: Json = False,
+) -> None:
+    """Hold claims against a study. Exit status: 0 all shown, 1 one refuted, 3 not enough data."""
+    from tiebreak.actions.check import check as check_study
+    from tiebreak.evidence.claims.outcome import Finding, claim_line
+    from tiebreak.report.text.tables import claim_as_json
+    from tiebreak.study.store import read_study
+
+    outcomes = check_study(study, claims)
+    for outcome in outcomes:
+        typer.echo(claim_line(outcome), err=as_json)
+    if looks := read_study(study).study.looks:
+        typer.echo(
+            f"Note: the study could stop at {len(looks)} looks; the level allows for them all.", err=True
+        )
+    if as_json:
+        answer = {"study": str(study), "claims": [claim_as_json(outcome) for outcome in outcomes]}
+        typer.echo(json.dumps(answer))
+    findings = {outcome.finding for outcome in outcomes}
+    if Finding.REFUTED in findings:
+        raise SystemExit(EXIT_REFUTED)
+    if Finding.NOT_ENOUGH_DATA in findings:
+        raise SystemExit(EXIT_NOT_ENOUGH_DATA)

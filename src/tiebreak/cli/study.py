@@ -1,0 +1,122 @@
+"""Commands that train: compare, run, explain."""
+
+import json
+import shlex
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tiebreak.cli.app import app, make_console, show_results
+from tiebreak.cli.options import Json, with_study_options
+from tiebreak.errors import StoppedError, TiebreakError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from tiebreak.study.stop import StopRequest
+
+
+@app.command(
+    epilog="Example: [bold]tiebreak compare mlp 'wide=cnn(width=64)' --dataset cifar10 --seeds 5[/bold]"
+)
+@with_study_options
+def compare(
+    contenders: Annotated[
+        list[str],
+        typer.Argument(help="Models: mlp, 'cnn(width=64)', 'wide=cnn(width=64)', path/to/file.py:factory."),
+    ],
+    overrides: dict[str, Any],
+    as_json: Json = False,
+) -> None:
+    """Train contenders side by side, with the same seeds, and say which one is better."""
+    _import_ahead(overrides)
+    from tiebreak.study.study_file import interpret
+
+    _run(interpret({"contenders": contenders}, overrides), as_json)
+
+
+@app.command(epilog="Example: [bold]tiebreak run studies/mlp_vs_cnn.toml --seeds 3[/bold]")
+@with_study_options
+def run(
+    study_file: Annotated[Path, typer.Argument(help="A study file (TOML).")],
+    overrides: dict[str, Any],
+    as_json: Json = False,
+) -> None:
+    """Run the study that a file describes; what the command line says wins over the file."""
+    _import_ahead(overrides)
+    from tiebreak.study.study_file import read_study_file
+
+    _run(read_study_file(study_file, overrides), as_json)
+
+
+@app.command(epilog="Example: [bold]tiebreak explain mlp cnn --dataset cifar10 --seeds 3 --epochs 5[/bold]")
+@with_study_options
+def explain(
+    a: Annotated[str, typer.Argument(metavar="A", help="The model that is behind, e.g. mlp.")],
+    b: Annotated[str, typer.Argument(metavar="B", help="The model that leads, e.g. cnn.")],
+    overrides: dict[str, Any],
+    ask: Annotated[
+        str | None,
+        typer.Option(help="Some of arrangement, ladder, control, size, data, shift (arrangement,ladder)."),
+    ] = None,
+    budget: Annotated[
+        str | None,
+        typer.Option(
+            help="Instead of --seeds: a time such as 10m; decides the seeds, and the epochs up to --epochs."
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Ask why B leads A: train both on scrambled images, and the models between them."""
+    _import_ahead(overrides)
+    from tiebreak.actions.explain import make_request, print_explanation, run_explanation
+    from tiebreak.report.text.explain_tables import explanation_as_json
+    from tiebreak.study.study_file import interpret
+
+    if budget is not None and "seeds" in overrides:
+        raise TiebreakError("--budget picks the seeds; leave out --seeds, or leave out --budget.")
+    study, execution, out = interpret({"contenders": [a, b], "seeds": 3}, overrides)
+    request = make_request(study, ask, budget, out)
+    with _stoppable() as stop:
+        explanation = run_explanation(request, execution, console=make_console(stderr=as_json), stop=stop)
+    print_explanation(explanation, make_console(stderr=as_json))
+    if as_json:
+        typer.echo(json.dumps(explanation_as_json(explanation)))
+
+
+def _import_ahead(overrides: dict[str, Any]) -> None:
+    """Let another core import PyTorch for the workers, while this process imports it for itself."""
+    execution = overrides.get("execution", {})
+    if execution.get("executor", "auto") in ("auto", "processes") and execution.get("workers") != "1":
+        from tiebreak.study.fork_server import start_early
+
+        start_early(execution.get("threads", 1))
+
+
+def _run(planned: Any, as_json: bool) -> None:
+    from tiebreak.actions.run import run as run_planned
+
+    study, execution, out = planned
+    with _stoppable() as stop:
+        # With --json, stdout is for the object alone.
+        results = run_planned(study, execution, out, console=make_console(stderr=as_json), stop=stop)
+    show_results(results, as_json)
+
+
+@contextmanager
+def _stoppable() -> "Iterator[StopRequest]":
+    """Let Ctrl-C and SIGTERM stop the study inside the block gently, and say how to go on."""
+    from tiebreak.study.stop import stop_on_signals
+
+    with stop_on_signals() as stop:
+        try:
+            yield stop
+        except (StoppedError, SystemExit):
+            if stop.signal is None:
+                raise
+            command = shlex.join(["tiebreak", *sys.argv[1:]])
+            sys.stderr.write(f"tiebreak: stopped; what is finished is kept. To go on: {command}\n")
+            raise SystemExit(128 + stop.signal) from None

@@ -1,0 +1,54 @@
+"""All that claims can be about, and what a study shows of it."""
+
+import numpy as np
+
+from tiebreak.evidence.claims.grammar import parse_claim
+from tiebreak.evidence.claims.outcome import ClaimOutcome, Values, judge_claim
+from tiebreak.evidence.compare.quantities import judged_seeds, measure_scores
+from tiebreak.evidence.describe.quality import correct_on_test
+from tiebreak.study.store import RunRecord, StoredStudy
+
+
+def check_claims(stored: StoredStudy, claims: list[str]) -> tuple[ClaimOutcome, ...]:
+    """Judge claims such as "cnn - mlp >= 0.15" one by one by what a study measured.
+
+    Raises: ClaimError if one cannot be read or names what was not measured; EvidenceError if no seed is
+    finished for every contender, or no look is complete.
+    """
+    parsed = [parse_claim(text) for text in claims]
+    seeds, level = judged_seeds(stored)
+    measured = measured_values(stored, seeds)
+    return tuple(judge_claim(claim, measured, level=level) for claim in parsed)
+
+
+def measured_values(stored: StoredStudy, seeds: tuple[int, ...]) -> dict[str, dict[str, Values]]:
+    """What claims can be about, by contender and metric: exact numbers, arrays over seeds (and images)."""
+    measured: dict[str, dict[str, Values]] = {}
+    loss = measure_scores(stored, seeds, "loss")
+    for contender in stored.study.contenders:
+        label = contender.label
+        runs = [stored.finished(label)[seed] for seed in seeds]
+        correct = correct_on_test(stored, label)
+        measured[label] = {
+            "test_acc": np.stack([correct[seed] for seed in seeds]),
+            "test_loss": -loss.scores[label],
+            "val_acc": _last(runs, "val_acc"),
+            "val_loss": _last(runs, "val_loss"),
+            "gap": _last(runs, "train_acc") - _last(runs, "val_acc"),
+            **_costs(runs),
+        }
+    return measured
+
+
+def _costs(runs: list[RunRecord]) -> dict[str, Values]:
+    cost = runs[0].cost
+    exact: dict[str, Values] = {} if cost is None else {"params": cost.params, "flops": cost.flops}
+    timings = [run.timing for run in runs if run.timing]
+    return exact | {
+        "train_seconds": np.array([timing.train_seconds for timing in timings]),
+        "images_per_second": np.array([timing.images_per_second for timing in timings]),
+    }
+
+
+def _last(runs: list[RunRecord], curve: str) -> np.ndarray:
+    return np.array([run.history[curve][-1] for run in runs if run.history])  # type: ignore[literal-required]

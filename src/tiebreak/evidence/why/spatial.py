@@ -1,0 +1,268 @@
+"""Why one model leads: what is left of it on permuted pixels, and what each ingredient brings.
+
+All numbers are per-example contrasts over paired runs with the intervals of `compare_scores`. Each interval
+stands alone at the study's level; they are not adjusted for being several.
+
+Array letters: S seeds that all contenders of a question have finished, M test images.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+from scipy.optimize import brentq
+
+from tiebreak.errors import EvidenceError
+from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.describe.quality import Spread, correct_on_test, spread
+from tiebreak.evidence.why.questions import (
+    Ingredient,
+    blind_model,
+    control_ladder,
+    ladder,
+    matched_mlp,
+    permuted,
+)
+from tiebreak.models.cost import Cost
+from tiebreak.study.plan import Contender
+from tiebreak.study.store import StoredStudy
+
+Scores = Float[np.ndarray, "S M"]  # 1 where the test image was classified correctly, else 0
+
+SELF_CHECK_LEVEL = 0.99  # of the interval that must hold 0: a false alarm in one study of a hundred
+SHARE_LIMIT = 100.0  # a share whose interval reaches further is as good as unknown
+
+
+@dataclass(frozen=True, kw_only=True)
+class Share:
+    """A fraction of the lead with its Fieller interval; an end is None where nothing bounds it."""
+
+    value: float
+    ci_low: float | None
+    ci_high: float | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelfCheck:
+    """A model to which pixel order means nothing must not notice a permutation."""
+
+    label: str
+    change: Comparison  # accuracy on permuted pixels minus accuracy on the images as they are
+
+    @property
+    def passed(self) -> bool:
+        return self.change.ci_low <= 0 <= self.change.ci_high
+
+
+@dataclass(frozen=True, kw_only=True)
+class Arrangement:
+    """B's lead over A with the pixels in place and permuted."""
+
+    a: str
+    b: str
+    accuracy: dict[str, Spread]  # of A and B, and of both on permuted pixels
+    lead: Comparison  # B - A
+    lead_permuted: Comparison
+    difference: Comparison  # lead - lead_permuted
+    share: Share | None  # difference / lead; None where the lead itself may be 0
+    self_check: SelfCheck
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rung:
+    """One model of a ladder."""
+
+    label: str
+    accuracy: Spread
+    cost: Cost
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """From one rung to the next."""
+
+    start: str
+    end: str
+    ingredient: Ingredient
+    gain: Comparison  # end - start
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ladder:
+    """The way from A to B in steps, whose gains add up to the lead."""
+
+    rungs: tuple[Rung, ...]
+    steps: tuple[Step, ...]
+    lead: Comparison
+
+
+@dataclass(frozen=True, kw_only=True)
+class SizeMatch:
+    """B against an MLP of its size."""
+
+    label: str
+    by: str  # "params" or "flops"
+    accuracy: Spread
+    cost: Cost
+    lead: Comparison  # B - the MLP
+
+
+@dataclass(frozen=True, kw_only=True)
+class Size:
+    """B's lead over A, and over MLPs of B's size."""
+
+    a: str
+    b: str
+    cost_a: Cost
+    cost_b: Cost
+    lead: Comparison
+    matches: tuple[SizeMatch, ...]
+
+
+def answer_arrangement(stored: StoredStudy, a: Contender, b: Contender) -> Arrangement:
+    """A difference of differences: what the lead loses when the pixels are permuted.
+
+    Raises: EvidenceError if no seed is finished for all contenders it needs.
+    """
+    blind = blind_model(a, b)
+    contenders = (a, b, permuted(a), permuted(b), blind, permuted(blind))
+    correct = load_correct(stored, [contender.label for contender in contenders])
+    level = stored.study.level
+    lead = correct[b.label] - correct[a.label]
+    lead_permuted = correct[permuted(b).label] - correct[permuted(a).label]
+    change = correct[permuted(blind).label] - correct[blind.label]
+    return Arrangement(
+        a=a.label,
+        b=b.label,
+        accuracy={contender.label: accuracy_of(correct[contender.label]) for contender in contenders[:4]},
+        lead=compare_scores(lead, bound=1.0, level=level),
+        lead_permuted=compare_scores(lead_permuted, bound=1.0, level=level),
+        difference=compare_scores(lead - lead_permuted, bound=2.0, level=level),
+        share=share_of_lead(lead, lead_permuted, level),
+        self_check=SelfCheck(
+            label=blind.label, change=compare_scores(change, bound=1.0, level=SELF_CHECK_LEVEL)
+        ),
+    )
+
+
+def share_of_lead(lead: Scores, lead_permuted: Scores, level: float) -> Share | None:
+    """1 - lead_permuted / lead with its interval; None if the lead's own interval holds 0.
+
+    Fieller's way with the project's own interval: a share s belongs to it if the mean of
+    (lead - lead_permuted) - s * lead may be 0 (Fieller 1954, JRSS B 16:175).
+    """
+    of_lead = compare_scores(lead, bound=1.0, level=level)
+    if of_lead.ci_low <= 0 <= of_lead.ci_high:
+        return None
+
+    def contrast(share: float) -> Comparison:
+        return compare_scores((1 - share) * lead - lead_permuted, bound=1 + abs(1 - share), level=level)
+
+    # The contrast falls with the share if the lead is positive, and rises if it is negative.
+    ends = [
+        _crossing(lambda share: contrast(share).ci_low),
+        _crossing(lambda share: contrast(share).ci_high),
+    ]
+    low, high = ends if of_lead.difference > 0 else reversed(ends)
+    return Share(value=1 - float(lead_permuted.mean() / lead.mean()), ci_low=low, ci_high=high)
+
+
+def _crossing(function: Callable[[float], float]) -> float | None:
+    """Where a function of the share is 0; None if that is nowhere near."""
+    if math.copysign(1, function(-SHARE_LIMIT)) == math.copysign(1, function(SHARE_LIMIT)):
+        return None
+    return float(brentq(function, -SHARE_LIMIT, SHARE_LIMIT, xtol=1e-4))
+
+
+def answer_ladder(stored: StoredStudy, a: Contender, b: Contender) -> Ladder:
+    """What locality and what weight sharing bring, in this order. Raises: EvidenceError, as above."""
+    return _climb(stored, ladder(a, b))
+
+
+def answer_control(stored: StoredStudy, a: Contender, b: Contender) -> Ladder:
+    """What weight sharing brings without nearness, and nearness after it. Raises: EvidenceError, as above."""
+    return _climb(stored, control_ladder(a, b))
+
+
+def _climb(stored: StoredStudy, rungs: tuple[tuple[Ingredient | None, Contender], ...]) -> Ladder:
+    labels = [contender.label for _, contender in rungs]
+    correct = load_correct(stored, labels)
+    level = stored.study.level
+    steps = tuple(
+        Step(
+            start=start.label,
+            end=end.label,
+            ingredient=ingredient,
+            gain=compare_scores(correct[end.label] - correct[start.label], bound=1.0, level=level),
+        )
+        for (_, start), (ingredient, end) in itertools.pairwise(rungs)
+        if ingredient is not None
+    )
+    return Ladder(
+        rungs=tuple(
+            Rung(label=label, accuracy=accuracy_of(correct[label]), cost=cost_of(stored, label))
+            for label in labels
+        ),
+        steps=steps,
+        lead=compare_scores(correct[labels[-1]] - correct[labels[0]], bound=1.0, level=level),
+    )
+
+
+def answer_size(stored: StoredStudy, a: Contender, b: Contender) -> Size:
+    """B's lead over MLPs with its parameters and with its FLOPs. Raises: EvidenceError, as above."""
+    matched = {by: matched_mlp(b, by).label for by in ("params", "flops")}
+    correct = load_correct(stored, [a.label, b.label, *matched.values()])
+    level = stored.study.level
+
+    def lead_over(label: str) -> Comparison:
+        return compare_scores(correct[b.label] - correct[label], bound=1.0, level=level)
+
+    return Size(
+        a=a.label,
+        b=b.label,
+        cost_a=cost_of(stored, a.label),
+        cost_b=cost_of(stored, b.label),
+        lead=lead_over(a.label),
+        matches=tuple(
+            SizeMatch(
+                label=label,
+                by=by,
+                accuracy=accuracy_of(correct[label]),
+                cost=cost_of(stored, label),
+                lead=lead_over(label),
+            )
+            for by, label in matched.items()
+        ),
+    )
+
+
+def load_correct(stored: StoredStudy, labels: Iterable[str]) -> dict[str, Scores]:
+    """By contender: which test images were right, over the seeds that all of them have finished.
+
+    Raises: EvidenceError if there is no such seed.
+    """
+    by_seed = {label: correct_on_test(stored, label) for label in dict.fromkeys(labels)}
+    common = sorted(set.intersection(*(set(runs) for runs in by_seed.values())))
+    if not common:
+        raise EvidenceError(
+            f"{stored.folder}: no seed is finished for all of {', '.join(by_seed)}; they cannot be compared."
+        )
+    return {
+        label: np.stack([runs[seed] for seed in common]).astype(np.float64) for label, runs in by_seed.items()
+    }
+
+
+def accuracy_of(correct: Scores) -> Spread:
+    """The test accuracy over seeds."""
+    return spread([float(value) for value in correct.mean(axis=1)])
+
+
+def cost_of(stored: StoredStudy, label: str) -> Cost:
+    """What a contender's model costs. Raises: EvidenceError if no finished run tells."""
+    for run in stored.finished(label).values():
+        if run.cost is not None:
+            return run.cost
+    raise EvidenceError(f"{stored.folder}: no finished run of {label} tells its cost.")

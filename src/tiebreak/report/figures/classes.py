@@ -1,0 +1,63 @@
+"""Matplotlib figures of classes. Each draws on the axes it is given, or on new ones, and returns them."""
+
+import numpy as np
+from matplotlib.axes import Axes
+
+from tiebreak.evidence.compare.per_class import compare_classes, confusion
+from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.report.palette import contender_colours
+from tiebreak.study.store import StoredStudy
+
+
+def plot_per_class(stored: StoredStudy, a: str, b: str, ax: Axes | None = None) -> Axes:
+    """The paired difference a - b in test accuracy within each class, in points, with its interval.
+
+    `a`, `b`: labels of contenders. Each bar has the colour of the one that leads.
+    Raises: EvidenceError if one has no finished run, or they have no seed in common.
+    """
+    entries = compare_classes(read_predicted(stored, a), read_predicted(stored, b), level=stored.study.level)
+    colours = contender_colours([contender.label for contender in stored.study.contenders])
+    axes = _axes(ax)
+    places = np.arange(len(entries))
+    differences = np.array([100 * (entry.accuracy_a - entry.accuracy_b) for entry in entries])
+    axes.barh(places, differences, color=[colours[a if d >= 0 else b] for d in differences], alpha=0.75)
+    for place, entry in zip(places, entries, strict=True):
+        if entry.comparison:
+            ends = (100 * entry.comparison.ci_low, 100 * entry.comparison.ci_high)
+            axes.plot(ends, (place, place), color="0.2", marker="|")
+    axes.axvline(0, color="0.2", linewidth=1)
+    axes.set_yticks(places, [stored.header.data.class_names[entry.label] for entry in entries])
+    axes.invert_yaxis()
+    axes.set(xlabel=f"{a} − {b} (points)", title="Difference in test accuracy by class")  # noqa: RUF001
+    axes.spines[["top", "right"]].set_visible(False)
+    return axes
+
+
+def plot_confusion(stored: StoredStudy, label: str, ax: Axes | None = None) -> Axes:
+    """What a contender takes each class (row) for (column), as a share of the row, over all finished seeds.
+
+    Raises: EvidenceError if it has no finished run.
+    """
+    counts = confusion(read_predicted(stored, label))
+    shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    axes, names = _axes(ax), stored.header.data.class_names
+    axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)  # the root lets small shares be seen
+    axes.set_xticks(range(len(names)), names, rotation=90)
+    axes.set_yticks(range(len(names)), names)
+    if len(names) <= 20:
+        for (row, column), share in np.ndenumerate(shares):
+            if share:
+                colour = "white" if share > 0.35 else "black"
+                axes.text(
+                    column, row, f"{100 * share:.0f}", ha="center", va="center", color=colour, fontsize=8
+                )
+    axes.set(xlabel="predicted", ylabel="true", title=f"{label}: percent of each class")
+    return axes
+
+
+def _axes(ax: Axes | None) -> Axes:
+    if ax is not None:
+        return ax
+    from matplotlib import pyplot as plt  # only a notebook or script needs its windows
+
+    return plt.subplots(figsize=(6, 5), layout="constrained")[1]

@@ -1,0 +1,222 @@
+"""What the page's charts and panels draw from: plain values that go into the page as JSON."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any
+
+import numpy as np
+
+from tiebreak.evidence.compare.judgement import Judgement
+from tiebreak.evidence.compare.per_class import ClassDifference, compare_classes, confusion
+from tiebreak.evidence.describe.calibration import Calibration, ReliabilityBin, calibrate
+from tiebreak.evidence.describe.curves import Overfitting, find_overfitting
+from tiebreak.evidence.describe.mistakes import Mistakes, find_mistakes, most_disputed, seed_disagreement
+from tiebreak.evidence.describe.predictions import Predicted, common_seeds, read_predicted
+from tiebreak.evidence.describe.quality import ContenderSummary
+from tiebreak.report.page.live import LiveModel
+from tiebreak.report.page.sheet import Sheet
+from tiebreak.report.palette import contender_colours
+from tiebreak.study.store import StoredStudy
+
+SHOWN = 24  # images of a list
+TOP = 3  # classes told for an image
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairLook:
+    """Two contenders side by side, by their places in the plan."""
+
+    a: int
+    b: int
+    classes: tuple[ClassDifference, ...]
+    mistakes: Mistakes
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """All that the page shows of the predictions."""
+
+    predicted: tuple[Predicted, ...]
+    calibrations: tuple[Calibration, ...]
+    overfittings: tuple[Overfitting | None, ...]
+    pairs: tuple[PairLook, ...]
+
+
+def look_at(stored: StoredStudy, summaries: Sequence[ContenderSummary]) -> Look:
+    """Ask the evidence everything that the page shows; one entry a contender, in the order of the plan.
+
+    Raises: StudyError if a predictions file is missing or damaged.
+    """
+    predicted = tuple(read_predicted(stored, summary.label) for summary in summaries)
+    pairs = tuple(
+        PairLook(
+            a=a,
+            b=b,
+            classes=compare_classes(predicted[a], predicted[b], level=stored.study.level),
+            mistakes=find_mistakes(predicted[a], predicted[b]),
+        )
+        for a, b in combinations(range(len(predicted)), 2)
+        if set(predicted[a].seeds) & set(predicted[b].seeds)
+    )
+    return Look(
+        predicted=predicted,
+        calibrations=tuple(calibrate(one) for one in predicted),
+        overfittings=tuple(
+            find_overfitting([run.history for run in stored.finished(s.label).values() if run.history])
+            for s in summaries
+        ),
+        pairs=pairs,
+    )
+
+
+def chart_data(
+    stored: StoredStudy,
+    summaries: Sequence[ContenderSummary],
+    judgements: Sequence[Judgement],
+    look: Look,
+    sheet: Sheet | None,
+    live: Sequence[LiveModel],
+) -> dict[str, Any]:
+    """The JSON object of the page. Accuracies and differences are fractions, losses nats."""
+    colours = contender_colours([summary.label for summary in summaries])
+    place = {image.index: position for position, image in enumerate(sheet.images if sheet else ())}
+    data = stored.header.data
+    return {
+        "classes": list(data.class_names),
+        "shape": list(data.image_shape),
+        "mean": list(data.mean),
+        "std": list(data.std),
+        "testImages": data.test_images,
+        "level": stored.study.level,
+        "contenders": [
+            _contender(stored, summary, colours[summary.label], look, index)
+            for index, summary in enumerate(summaries)
+        ],
+        "verdicts": [_verdict(judgement) for judgement in judgements],
+        "pairs": [_pair(pair, look, place) for pair in look.pairs],
+        "alone": [_places(most_disputed(one), place) for one in look.predicted],
+        "sheet": None if sheet is None else _sheet(sheet, look),
+        "live": [
+            {"label": m.label, "layers": m.layers, "seeds": list(m.seeds), "leftOut": m.left_out}
+            for m in live
+        ],
+    }
+
+
+def _contender(
+    stored: StoredStudy, summary: ContenderSummary, colour: str, look: Look, index: int
+) -> dict[str, Any]:
+    runs = stored.finished(summary.label)
+    names = ("train_loss", "val_loss", "train_acc", "val_acc")
+    calibration, overfitting = look.calibrations[index], look.overfittings[index]
+    return {
+        "label": summary.label,
+        "colour": colour,
+        "seeds": list(summary.seeds),
+        "curves": {
+            name: [_rounded(run.history[name]) for run in runs.values() if run.history]  # type: ignore[literal-required]
+            for name in names
+        },
+        "overfitting": None if overfitting is None else asdict(overfitting),
+        "accuracy": asdict(summary.test_acc),
+        "costs": {
+            "seconds": asdict(summary.train_seconds),
+            "flops": summary.cost.flops,
+            "params": summary.cost.params,
+        },
+        "confusion": confusion(look.predicted[index]).tolist(),
+        "reliability": [_bin(entry) for entry in calibration.bins],
+        "reliabilityScaled": [_bin(entry) for entry in calibration.bins_scaled],
+        "temperature": calibration.temperature.mean,
+    }
+
+
+def _verdict(judgement: Judgement) -> dict[str, Any]:
+    comparison = judgement.verdict.comparison
+    return {
+        "a": judgement.a,
+        "b": judgement.b,
+        "difference": comparison.difference,
+        "low": comparison.ci_low,
+        "high": comparison.ci_high,
+    }
+
+
+def _bin(entry: ReliabilityBin) -> dict[str, float]:
+    return {key: round(value, 5) for key, value in asdict(entry).items()}
+
+
+def _pair(pair: PairLook, look: Look, place: dict[int, int]) -> dict[str, Any]:
+    mistakes, a, b = pair.mistakes, look.predicted[pair.a], look.predicted[pair.b]
+    rows_a, _ = common_seeds(a, b)
+    return {
+        "a": pair.a,
+        "b": pair.b,
+        "seeds": len(rows_a),
+        "classes": [
+            {
+                "label": entry.label,
+                "images": entry.images,
+                "a": entry.accuracy_a,
+                "b": entry.accuracy_b,
+                "low": entry.comparison and entry.comparison.ci_low,
+                "high": entry.comparison and entry.comparison.ci_high,
+            }
+            for entry in pair.classes
+        ],
+        "shares": {
+            "bothRight": mistakes.share_both_right,
+            "onlyA": mistakes.share_only_a,
+            "onlyB": mistakes.share_only_b,
+            "bothWrong": mistakes.share_both_wrong,
+        },
+        "onlyA": _places(mistakes.only_a, place),
+        "onlyB": _places(mistakes.only_b, place),
+        "bothWrong": _places(mistakes.both_wrong, place),
+        "disputed": _places(most_disputed(a, b), place),
+    }
+
+
+def _places(indices: np.ndarray, place: dict[int, int]) -> dict[str, Any]:
+    """How many test images a list has, and the places on the sheet of the first of them."""
+    on_sheet = [place[index] for index in indices.tolist() if index in place]
+    return {"total": len(indices), "places": on_sheet[:SHOWN]}
+
+
+def _sheet(sheet: Sheet, look: Look) -> dict[str, Any]:
+    chosen = np.array([image.index for image in sheet.images])
+    disagreement = [seed_disagreement(one)[chosen] for one in look.predicted]
+    return {
+        "columns": sheet.columns,
+        "height": sheet.height,
+        "width": sheet.width,
+        "exact": sheet.exact,
+        "images": [
+            {
+                "index": image.index,
+                "label": image.label,
+                "sample": image.sample,
+                "top": [_top(one, image.index) for one in look.predicted],
+                "votes": [one.classes[:, image.index].tolist() for one in look.predicted],
+                "disagreement": [round(float(shares[position]), 3) for shares in disagreement],
+            }
+            for position, image in enumerate(sheet.images)
+        ],
+    }
+
+
+def _top(predicted: Predicted, index: int) -> list[list[float]]:
+    """The classes with the largest mean probability over seeds: [class, probability] each."""
+    probs = predicted.probs[:, index].mean(axis=0)  # not mean_probs, which averages all images
+    return [[int(k), round(float(probs[k]), 4)] for k in np.argsort(-probs, kind="stable")[:TOP]]
+
+
+def _rounded(curve: Sequence[float]) -> list[float]:
+    return [round(value, 5) for value in curve]
+
+
+def as_data_uri(png: bytes) -> str:
+    """A PNG file as an address that needs no request."""
+    return f"data:image/png;base64,{base64.b64encode(png).decode('ascii')}"

@@ -1,0 +1,259 @@
+"""The numbers of a study as plain values, which every view (terminal, JSON, notebook, page) draws from."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tiebreak.evidence.claims.outcome import ClaimOutcome
+from tiebreak.evidence.compare.judgement import Judgement
+from tiebreak.evidence.compare.simultaneous import Ranking
+from tiebreak.evidence.compare.until_decided import LookState
+from tiebreak.evidence.describe.quality import ContenderSummary, Spread
+from tiebreak.evidence.plan.budget import Budget
+from tiebreak.training.anatomy import Anatomy
+
+SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Column names and rows of text; the first column names the contender."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    text_columns: tuple[str, ...] = ()  # beside the first; all others are numbers
+
+
+def summary_table(summaries: Sequence[ContenderSummary]) -> Table:
+    """The final table: quality as mean ± standard deviation over seeds, and cost."""
+    columns = (
+        "contender",
+        "val acc",
+        "test acc",
+        "test loss",
+        "gap",
+        "params",
+        "FLOPs/image",
+        "train s",
+        "images/s",
+    )
+    rows = tuple(
+        (
+            summary.label,
+            percent(summary.val_acc),
+            percent(summary.test_acc),
+            plus_minus(summary.test_loss, 3),
+            percent(summary.gap),
+            f"{summary.cost.params:,}",
+            short(summary.cost.flops),
+            plus_minus(summary.train_seconds, 1),
+            f"{summary.images_per_second.mean:,.0f}",
+        )
+        for summary in summaries
+    )
+    return Table(columns=columns, rows=rows)
+
+
+def layer_table(anatomy: Anatomy) -> Table:
+    """The forward pass of one training step, a row a layer."""
+    rows = tuple(
+        (
+            layer.name,
+            layer.kind,
+            by(layer.shape),
+            f"{layer.mean:.3f}",
+            f"{layer.std:.3f}",
+            f"{layer.zeros:.1%}",
+        )
+        for layer in anatomy.layers
+    )
+    return Table(
+        columns=("layer", "kind", "output", "mean", "std", "zeros"), rows=rows, text_columns=("kind",)
+    )
+
+
+def gradient_table(anatomy: Anatomy) -> Table:
+    """The backward pass of one training step, a row a parameter."""
+    rows = tuple(
+        (
+            step.name,
+            by(step.shape),
+            f"{step.grad_mean_abs:.2e}",
+            f"{step.grad_norm:.2e}",
+            f"{step.grad_to_weight:.2e}",
+        )
+        for step in anatomy.parameters
+    )
+    return Table(columns=("parameter", "shape", "mean |grad|", "norm", "norm / weight"), rows=rows)
+
+
+def update_table(anatomy: Anatomy) -> Table:
+    """The update of one training step, a row a parameter."""
+    rows = tuple((step.name, f"{step.step_to_weight:.2e}") for step in anatomy.parameters)
+    return Table(columns=("parameter", "step / weight"), rows=rows)
+
+
+def by(shape: tuple[int, ...]) -> str:
+    """A shape as a person writes it: 128 x 32 x 28 x 28."""
+    return " x ".join(map(str, shape))
+
+
+def spread_as_json(spread: Spread) -> dict[str, Any]:
+    return {"mean": spread.mean, "sd": spread.sd, "values": list(spread.values)}
+
+
+def contender_as_json(summary: ContenderSummary) -> dict[str, Any]:
+    """One entry of `contenders` in the JSON that the command line prints; accuracies are fractions."""
+    return {
+        "val_acc": spread_as_json(summary.val_acc),
+        "test_acc": spread_as_json(summary.test_acc),
+        "val_loss": spread_as_json(summary.val_loss),
+        "test_loss": spread_as_json(summary.test_loss),
+        "gap": spread_as_json(summary.gap),
+        "params": summary.cost.params,
+        "flops": summary.cost.flops,
+        "train_seconds": list(summary.train_seconds.values),
+        "images_per_second": list(summary.images_per_second.values),
+        "seeds": list(summary.seeds),
+        "failed": {str(seed): reason for seed, reason in summary.failed.items()},
+        "missing": list(summary.missing),
+    }
+
+
+def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
+    """One entry of `comparisons`: the difference a - b in test accuracy, as a fraction."""
+    comparison = judgement.verdict.comparison
+    return {
+        "a": judgement.a,
+        "b": judgement.b,
+        "difference": comparison.difference,
+        "ci_low": comparison.ci_low,
+        "ci_high": comparison.ci_high,
+        "level": comparison.level,
+        "p_value": judgement.verdict.p_value,
+        "margin": judgement.verdict.margin,
+        "p_equivalence": judgement.verdict.p_equivalence,
+        "seed_share": comparison.seed_share,
+        "test_share": comparison.test_share,
+        "pair_correlation": comparison.pair_correlation,
+        "seed_differences": list(comparison.seed_differences),
+        "n_seeds": comparison.n_seeds,
+        "n_examples": comparison.n_examples,
+        "verdict": judgement.verdict.outcome.value,
+        "next_step": {
+            "need": judgement.verdict.next_step.need.value,
+            "total": judgement.verdict.next_step.total,
+        },
+        "sentence": judgement.sentence,
+    }
+
+
+def looks_as_json(looks: LookState) -> dict[str, Any]:
+    """The entry `looks`: how far a study that trains seeds until it is decided has come."""
+    return {
+        "declared": list(looks.looks),
+        "done": looks.looks_done,
+        "seeds": list(looks.seeds),
+        "stopped": looks.stopped,
+        "next_look": looks.next_look,
+        "decisions": [
+            {"a": a, "b": b, "reason": decision.reason.value} for (a, b), decision in looks.decisions.items()
+        ],
+    }
+
+
+def ranking_as_json(ranking: Ranking) -> list[dict[str, Any]]:
+    """The entry `ranking`, best first."""
+    return [
+        {
+            "contender": standing.name,
+            "test_acc": standing.accuracy,
+            "letters": standing.letters,
+            "may_be_best": standing.may_be_best,
+        }
+        for standing in ranking.standings
+    ]
+
+
+def claim_as_json(outcome: ClaimOutcome) -> dict[str, Any]:
+    """One entry of `claims` in the JSON that `check` prints."""
+    return {
+        "claim": outcome.claim.text,
+        "finding": outcome.finding.value,
+        "value": outcome.value,
+        "low": outcome.low,
+        "high": outcome.high,
+        "level": outcome.level,
+        "n_seeds": outcome.n_seeds,
+    }
+
+
+def budget_as_json(budget: Budget) -> dict[str, Any]:
+    """The object that `plan --json` prints."""
+    advice, basis = budget.advice, budget.basis
+    seconds = None
+    if advice.seeds is not None and basis.seconds_per_seed is not None:
+        seconds = advice.seeds * basis.seconds_per_seed
+    return {
+        "source": basis.source,
+        "difference": advice.difference,
+        "power_wanted": advice.power_wanted,
+        "level": basis.setting.level,
+        "seeds": advice.seeds,
+        "train_seconds": seconds,
+        "equivalence_seeds": budget.equivalence_seeds,
+        "smallest_difference": advice.smallest_difference,
+        "test_set_factor": advice.test_set_factor,
+        "curve": [{"seeds": n, "power": p} for n, p in zip(budget.seeds, budget.power, strict=True)],
+    }
+
+
+def ranking_table(ranking: Ranking) -> Table:
+    """All contenders, best first; those that share a letter could not be told apart."""
+    columns = ["contender", "test acc", *(["letters"] if ranking.baseline is None else []), "may be best"]
+    rows = []
+    for standing in ranking.standings:
+        letters = [standing.letters] if ranking.baseline is None else []
+        best = "yes" if standing.may_be_best else "no"
+        rows.append((standing.name, f"{100 * standing.accuracy:.1f}", *letters, best))
+    return Table(columns=tuple(columns), rows=tuple(rows), text_columns=("letters", "may be best"))
+
+
+def power_table(budget: Budget) -> Table:
+    """The power curve of a plan, with what each number of seeds takes."""
+    each = budget.basis.seconds_per_seed
+    rows = []
+    for seeds, power in zip(budget.seeds, budget.power, strict=True):
+        time = () if each is None else (duration(seeds * each),)
+        rows.append((str(seeds), f"{power:.0%}", *time))
+    return Table(columns=("seeds", "power", *(() if each is None else ("training time",))), rows=tuple(rows))
+
+
+def duration(seconds: float) -> str:
+    """A time as a person says it: "45 s", "12 min", "3.5 h"."""
+    if seconds < 90:
+        return f"{seconds:.2g} s" if seconds < 10 else f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def percent(spread: Spread) -> str:
+    """A fraction over seeds in percent: "70.1 ± 0.6"; without ± for a single seed."""
+    scaled = Spread(
+        mean=100 * spread.mean,
+        sd=None if spread.sd is None else 100 * spread.sd,
+        values=tuple(100 * value for value in spread.values),
+    )
+    return plus_minus(scaled, 1)
+
+
+def plus_minus(spread: Spread, digits: int) -> str:
+    mean = f"{spread.mean:z.{digits}f}"  # z: no -0.0
+    return mean if spread.sd is None else f"{mean} ± {spread.sd:.{digits}f}"
+
+
+def short(number: float) -> str:
+    """A large number in three digits: 3156992 -> "3.16 M"."""
+    for size, suffix in SUFFIXES:
+        if number >= size:
+            return f"{number / size:.3g} {suffix}"
+    return f"{number:.3g}"
