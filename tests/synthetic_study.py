@@ -5,12 +5,12 @@ from pathlib import Path
 
 import numpy as np
 
-from tiebreak.models.cost import Cost
+from tiebreak.results.run import Cost, Timing
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study
 from tiebreak.study.store import DataFacts, begin_study, write_failed_run, write_run
 from tiebreak.training.precision import Placement
-from tiebreak.training.run import Predictions, RunResult, Timing
+from tiebreak.training.run import Predictions, RunResult
 
 CLASSES = ("cat", "dog", "ship")
 

@@ -16,7 +16,7 @@ _PUBLIC = {
     "plan": "tiebreak.actions.plan",
     "write_report": "tiebreak.actions.report",
     "run": "tiebreak.actions.run",
-    "Results": "tiebreak.actions.judge",
+    "Verdicts": "tiebreak.actions.judge",
     "load_dataset": "tiebreak.data.catalog",
     "make_dataset": "tiebreak.data.dataset",
     "ImageDataset": "tiebreak.data.dataset",

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tiebreak.actions.judge import Results, as_json, judge
+from tiebreak.actions.judge import Verdicts, as_json, judge
+from tiebreak.actions.run import seeds_to_train
 from tiebreak.data.catalog import load_dataset
 from tiebreak.errors import StudyError
-from tiebreak.evidence.compare.until_decided import seeds_to_train
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution
 from tiebreak.study.store import read_study
@@ -19,7 +19,7 @@ from tiebreak.study.study_file import interpret, read_study_file
 CLOSE = {"contenders": ["linear", "same=linear"], "data": {"name": "digits"}, "recipe": {"epochs": 1}}
 
 
-def train(folder: Path, content: dict, seeds: list[int] | None = None) -> Results:
+def train(folder: Path, content: dict, seeds: list[int] | None = None) -> Verdicts:
     """What `compare` does, without its figures; `seeds`: only these, whatever the rule says."""
     study, _, _ = interpret(content, {})
     data = load_dataset("digits")

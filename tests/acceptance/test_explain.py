@@ -16,7 +16,6 @@ from tiebreak.cli import main
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.shapes import draw_shapes
 from tiebreak.errors import StudyError
-from tiebreak.evidence.describe.quality import correct_on_test
 from tiebreak.evidence.why.answers import Explanation
 from tiebreak.study.store import read_study
 
@@ -48,7 +47,7 @@ def everything(digits: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -
 
 
 def test_all_questions_are_answered_in_files_and_figures(everything: Explanation) -> None:
-    folder = everything.stored.folder
+    folder = Path(everything.results.source)
     content = json.loads((folder / "explain.json").read_text())
     assert set(EVERYTHING.split(",")) <= set(content)
     assert {"lead", "lead_permuted", "difference", "ci_low", "ci_high", "share"} <= set(
@@ -72,11 +71,11 @@ def test_all_questions_are_answered_in_files_and_figures(everything: Explanation
 
 
 def test_the_numbers_are_those_of_the_stored_runs(everything: Explanation) -> None:
-    stored, answer = everything.stored, everything.arrangement
+    results, answer = everything.results, everything.arrangement
     assert answer is not None and everything.ladder is not None
 
     def accuracy(label: str) -> float:
-        return float(np.mean([runs.mean() for runs in correct_on_test(stored, label).values()]))
+        return float(np.mean([runs.mean() for runs in results.correct(label).values()]))
 
     a, b = "mlp(hidden_dim=32)", "cnn(width=4)"
     assert answer.lead.difference == pytest.approx(accuracy(b) - accuracy(a))
@@ -96,7 +95,7 @@ def test_distorted_images_were_shown_to_the_stored_weights(everything: Explanati
 
 
 def test_what_was_trained_is_used_again(everything: Explanation, digits: ImageDataset) -> None:
-    folder = everything.stored.folder
+    folder = Path(everything.results.source)
     before = {path: path.stat().st_mtime_ns for path in folder.glob("*/*/*/run.json")}
     before |= {path: path.stat().st_mtime_ns for path in folder.glob("distorted/*/*.npz")}
     again = explain(
@@ -130,7 +129,7 @@ def test_a_folder_of_another_recipe_is_refused(everything: Explanation, digits: 
             epochs=2,
             batch_size=32,
             lr=3e-3,
-            out=everything.stored.folder,
+            out=Path(everything.results.source),
         )
 
 
@@ -188,7 +187,7 @@ def test_a_permutation_commutes_with_training_for_the_mlp(digits: ImageDataset, 
     assert comparison is not None and abs(comparison.difference) < 0.03
     weights = [
         torch.from_numpy(correct).float().mean()
-        for correct in correct_on_test(results.stored, "mlp(hidden_dim=32)").values()
+        for correct in results.results.correct("mlp(hidden_dim=32)").values()
     ]
     assert min(weights) > 0.8
 

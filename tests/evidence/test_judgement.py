@@ -9,6 +9,7 @@ from crossed_data import right_or_wrong
 from sklearn.metrics import log_loss
 
 from synthetic_study import result, write_study
+from tiebreak.actions.run import seeds_to_train
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.claims.check import measured_values
 from tiebreak.evidence.compare.comparison import compare_predictions
@@ -16,9 +17,10 @@ from tiebreak.evidence.compare.judgement import judge_study, uncertainty
 from tiebreak.evidence.compare.quantities import compare_quantity, judged_seeds
 from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, look, snapshot
 from tiebreak.evidence.compare.simultaneous import holm
-from tiebreak.evidence.compare.until_decided import seeds_to_train, take_looks
+from tiebreak.evidence.compare.until_decided import take_looks
 from tiebreak.evidence.compare.verdict import Need, NextStep, Outcome, equivalence_p
 from tiebreak.study.plan import Contender, Study, choose_seeds, make_study
+from tiebreak.study.results import study_results
 from tiebreak.study.store import read_study, write_failed_run, write_run
 
 
@@ -35,7 +37,7 @@ def planned(labels: str = "ab", **fields) -> Study:
 
 
 def judged(folder: Path):
-    return judge_study(read_study(folder))
+    return judge_study(study_results(read_study(folder)))
 
 
 def test_runs_of_a_contender_that_were_computed_otherwise_are_told(tmp_path):
@@ -186,7 +188,7 @@ def test_between_two_looks_the_latest_complete_one_counts(tmp_path):
         "unfinished: nothing is judged before the first look, at 3 seeds of each contender.",
     )
     with pytest.raises(EvidenceError, match="the first look, at 3 seeds, is not complete"):
-        judged_seeds(read_study(folder))
+        judged_seeds(study_results(read_study(folder)))
     found = judged(write_study(folder, study, correct, seeds=range(4)))
     assert found.judgements[0].verdict.comparison.n_seeds == 3
     assert found.judgements[0].sentence.startswith("undecided: ")
@@ -200,7 +202,7 @@ def test_a_look_that_failed_runs_leave_empty_is_passed_over(tmp_path):
     folder = write_study(
         tmp_path / "s", study, correct, seeds=range(8), failed=[("a", 0), ("b", 2), ("a", 3), ("a", 4)]
     )
-    state, ranking = take_looks(read_study(folder))
+    state, ranking = take_looks(study_results(read_study(folder)))
     assert (state.looks_done, state.seeds, state.next_look) == (3, (1, 5, 6, 7), 12)
     assert ranking.pairs[0].comparison.n_seeds == 4
     alone = compare_predictions(correct["a"][[1, 5, 6, 7]], correct["b"][[1, 5, 6, 7]])
@@ -211,7 +213,7 @@ def test_a_look_that_failed_runs_leave_empty_is_passed_over(tmp_path):
     for seed in range(8, 12):
         for contender in study.contenders:
             write_failed_run(folder, contender, seed, "diverged")
-    assert take_looks(read_study(folder))[0].stopped
+    assert take_looks(study_results(read_study(folder)))[0].stopped
 
 
 def test_of_three_contenders_all_pairs_must_be_settled(tmp_path):
@@ -232,7 +234,7 @@ def test_loss_brier_and_classes_are_what_their_names_say(tmp_path):
     stored = read_study(write_study(tmp_path / "s", planned(), correct))
 
     def difference(quantity: str) -> float:
-        [judgement] = compare_quantity(stored, quantity)
+        [judgement] = compare_quantity(study_results(stored), quantity)
         assert (judgement.a, judgement.b) == ("a", "b")
         return judgement.verdict.comparison.difference
 
@@ -252,23 +254,23 @@ def test_loss_brier_and_classes_are_what_their_names_say(tmp_path):
     dogs = [correct[label][:5, 1::3].mean() for label in "ab"]
     assert difference("dog") == pytest.approx(dogs[0] - dogs[1])
     assert difference("accuracy") == pytest.approx(correct["a"][:5].mean() - correct["b"][:5].mean())
-    assert " nats of loss " in compare_quantity(stored, "loss")[0].sentence
+    assert " nats of loss " in compare_quantity(study_results(stored), "loss")[0].sentence
     with pytest.raises(EvidenceError, match='nothing called "los" can be compared'):
-        compare_quantity(stored, "los")
+        compare_quantity(study_results(stored), "los")
 
 
 def test_what_is_asked_beside_the_rule_allows_for_all_looks(tmp_path):
     train_all(auto(), tmp_path / "s", world(0.9, 0.6))
     stored = read_study(tmp_path / "s")
-    assert judged_seeds(stored) == ((0, 1, 2), pytest.approx(1 - 0.05 / 3))
-    [judgement] = compare_quantity(stored, "accuracy")
+    assert judged_seeds(study_results(stored)) == ((0, 1, 2), pytest.approx(1 - 0.05 / 3))
+    [judgement] = compare_quantity(study_results(stored), "accuracy")
     assert judgement.verdict.comparison.level == pytest.approx(1 - 0.05 / 3)
 
 
 def test_claims_find_what_the_runs_recorded(tmp_path):
     correct = world(0.8, 0.7)
     stored = read_study(write_study(tmp_path / "s", planned(), correct))
-    measured = measured_values(stored, (0, 1, 2, 3, 4))
+    measured = measured_values(study_results(stored), (0, 1, 2, 3, 4))
     assert set(measured["a"]) == {
         "test_acc", "test_loss", "val_acc", "val_loss", "gap", "params", "flops", "train_seconds",
         "images_per_second",

@@ -24,7 +24,7 @@ from tiebreak.evidence.compare.sequential import (
     look_all,
     snapshot,
 )
-from tiebreak.study.looks import looks_up_to
+from tiebreak.results.looks import looks_up_to
 
 
 def at(n: int, difference: float, seed: float = 1e-6, test: float = 1e-7) -> Snapshot:

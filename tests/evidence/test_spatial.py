@@ -17,7 +17,11 @@ from tiebreak.evidence.why.explanation_text import (
     lead_text,
     self_check_sentence,
 )
-from tiebreak.evidence.why.questions import (
+from tiebreak.evidence.why.robustness import distortion_texts
+from tiebreak.evidence.why.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
+from tiebreak.results.run import Cost
+from tiebreak.study.plan import Contender, parse_contender
+from tiebreak.study.questions import (
     Ingredient,
     Question,
     at_fraction,
@@ -27,10 +31,6 @@ from tiebreak.evidence.why.questions import (
     needed_contenders,
     parse_questions,
 )
-from tiebreak.evidence.why.robustness import distortion_texts
-from tiebreak.evidence.why.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
-from tiebreak.models.cost import Cost
-from tiebreak.study.plan import Contender, parse_contender
 from tiebreak.training.recipe import Recipe
 
 MLP, CNN = (parse_contender(text, Recipe()) for text in ("mlp", "cnn"))

@@ -14,15 +14,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import StudyError, TiebreakError
-from tiebreak.models.cost import Cost
+from tiebreak.results.run import Cost, History, Timing
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, make_study, parse_contender
 from tiebreak.study.store import DataFacts, begin_study, read_study, write_failed_run, write_run
 from tiebreak.study.study_file import StudyFile, interpret, read_study_file
-from tiebreak.training.loop import History
 from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import Predictions, RunResult, Timing
+from tiebreak.training.run import Predictions, RunResult
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(

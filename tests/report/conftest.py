@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from tiebreak.actions.judge import Results, judge
+from tiebreak.actions.judge import Verdicts, judge
 from tiebreak.actions.run import run
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset
@@ -99,7 +99,7 @@ def clothes(_fresh_cache: None) -> ImageDataset:
 
 
 @pytest.fixture(scope="session")
-def study(clothes: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Results:
+def study(clothes: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
     """Two contenders, two seeds; a label is hostile, too."""
     recipe = Recipe(epochs=2, batch_size=50)
     plan = make_study(
@@ -114,7 +114,7 @@ def study(clothes: ImageDataset, tmp_path_factory: pytest.TempPathFactory) -> Re
 
 
 @pytest.fixture(scope="session")
-def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Results:
+def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Verdicts:
     """One contender of every kind of layer, on coloured images; the code of three is gone afterwards."""
     code = tmp_path_factory.mktemp("code") / "models.py"
     code.write_text(MODELS)
@@ -152,8 +152,8 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Resul
         pass
     results = judge(folder)
     keep_inside(results.stored, data)
-    keep_sheet(results.stored, data)
-    write_page(results.stored, results.contenders, results.judgements)
+    keep_sheet(results.folder, results.results, data)
+    write_page(results.stored, results.results, results.contenders, results.judgements)
     code.unlink()
     return results
 
@@ -164,14 +164,14 @@ def write_again() -> Callable[[Path], str]:
 
     def write(folder: Path) -> str:
         results = judge(folder)
-        page = write_page(results.stored, results.contenders, results.judgements)
+        page = write_page(results.stored, results.results, results.contenders, results.judgements)
         return page.read_text(encoding="utf-8")
 
     return write
 
 
 @pytest.fixture
-def copied(study: Results, tmp_path: Path) -> Path:
+def copied(study: Verdicts, tmp_path: Path) -> Path:
     """The study's folder elsewhere, to be damaged."""
     return Path(shutil.copytree(study.folder, tmp_path / "copy"))
 
@@ -221,7 +221,7 @@ def open_page(browser: Any) -> Iterator[Any]:
 
 
 @pytest.fixture(scope="session")
-def look(browser: Any, study: Results) -> Iterator[Opened]:
+def look(browser: Any, study: Verdicts) -> Iterator[Opened]:
     """The study's page on a wide screen."""
     opened = Opened(browser, study.page, viewport={"width": 1440, "height": 900})
     yield opened
@@ -229,7 +229,7 @@ def look(browser: Any, study: Results) -> Iterator[Opened]:
 
 
 @pytest.fixture(scope="session")
-def look_kinds(browser: Any, kinds: Results) -> Iterator[Opened]:
+def look_kinds(browser: Any, kinds: Verdicts) -> Iterator[Opened]:
     opened = Opened(browser, kinds.page, viewport={"width": 1440, "height": 900})
     yield opened
     opened.context.close()

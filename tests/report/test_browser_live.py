@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.models.catalog import build_model
 from tiebreak.report.page.live import read_weights
 
@@ -24,7 +24,7 @@ ANSWERS = """async ([label, seed]) => {
 
 @pytest.mark.parametrize("seed", [0, 1])
 @pytest.mark.parametrize("label", ["linear", "mlp", "cnn", "normed", "local", "untied"])
-def test_answers_as_pytorch_does(look_kinds: Any, kinds: Results, label: str, seed: int) -> None:
+def test_answers_as_pytorch_does(look_kinds: Any, kinds: Verdicts, label: str, seed: int) -> None:
     answers = look_kinds.page.evaluate(ANSWERS, [label, str(seed)])
     assert len({index for index, _ in answers}) == 100
     expected = kinds.stored.predictions(label, seed).test_probs[[index for index, _ in answers]]
@@ -39,7 +39,7 @@ def test_a_model_that_is_no_chain_is_left_out_with_a_sentence(look_kinds: Any) -
     assert look_kinds.complaints == []
 
 
-def test_sliders_change_the_answers_as_pytorch_says(look: Any, study: Results) -> None:
+def test_sliders_change_the_answers_as_pytorch_says(look: Any, study: Verdicts) -> None:
     page = look.page
     page.locator("#try-images button").nth(3).click()
     answers = []
@@ -63,7 +63,7 @@ def test_sliders_change_the_answers_as_pytorch_says(look: Any, study: Results) -
     )
 
 
-def _pytorch(study: Results, label: str, pixels: list[float]) -> np.ndarray:
+def _pytorch(study: Verdicts, label: str, pixels: list[float]) -> np.ndarray:
     data = study.stored.header.data
     contender = next(c for c in study.stored.study.contenders if c.label == label)
     with torch.random.fork_rng():
@@ -84,7 +84,7 @@ def test_a_full_permutation_moves_every_pixel_once(look: Any) -> None:
     assert sum(value != place for place, value in enumerate(half)) == 28 * 14
 
 
-def test_the_seed_switch_changes_whose_weights_answer(look: Any, study: Results) -> None:
+def test_the_seed_switch_changes_whose_weights_answer(look: Any, study: Verdicts) -> None:
     page = look.page
     position = page.evaluate("Number(document.querySelector('#try-images button').dataset.position)")
     index = page.evaluate(f"DATA.sheet.images[{position}].index")
@@ -97,7 +97,7 @@ def test_the_seed_switch_changes_whose_weights_answer(look: Any, study: Results)
     page.select_option("#try-seed", "0")
 
 
-def test_the_random_sample_is_scored(look: Any, study: Results) -> None:
+def test_the_random_sample_is_scored(look: Any, study: Verdicts) -> None:
     page = look.page
     page.locator("#try-reset").click()
     sentence = page.locator("#try-sample", has_text="drawn at random")
@@ -122,7 +122,7 @@ def test_drawing_changes_what_the_models_see(look: Any) -> None:
     assert "It is" not in page.locator("#try-answer").inner_text()
 
 
-def test_files_are_taken_or_refused_in_words(look: Any, study: Results) -> None:
+def test_files_are_taken_or_refused_in_words(look: Any, study: Verdicts) -> None:
     from PIL import Image
 
     page, folder = look.page, study.folder.parent

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tiebreak.actions.judge import Results
-from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.actions.judge import Verdicts
+from tiebreak.evidence.describe.predictions import predicted_by
 
 SECTIONS = [
     "verdict", "curves", "cost", "classes", "confusion", "mistakes",
@@ -14,7 +14,7 @@ SECTIONS = [
 ]  # fmt: skip
 
 
-def test_opens_without_a_complaint_or_a_request(look: Any, study: Results) -> None:
+def test_opens_without_a_complaint_or_a_request(look: Any, study: Verdicts) -> None:
     assert look.complaints == []
     assert look.requests == [study.page.as_uri()]
 
@@ -39,9 +39,9 @@ def test_hostile_names_are_text(look: Any) -> None:
     assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_text_contents()
 
 
-def test_a_confusion_cell_shows_its_images(look: Any, study: Results) -> None:
+def test_a_confusion_cell_shows_its_images(look: Any, study: Verdicts) -> None:
     label = study.contenders[0].label
-    predicted = read_predicted(study.stored, label)
+    predicted = predicted_by(study.results, label)
     buttons = look.page.locator('.confusion button[data-place="0"]')
     checked = 0
     for index in range(0, buttons.count(), 5):
@@ -59,12 +59,12 @@ def test_a_confusion_cell_shows_its_images(look: Any, study: Results) -> None:
     assert checked > 20
 
 
-def test_cards_tell_the_three_likeliest_classes(look: Any, study: Results) -> None:
+def test_cards_tell_the_three_likeliest_classes(look: Any, study: Verdicts) -> None:
     card = look.page.locator("#mistake-lists .card").first
     index = int(card.get_attribute("data-index"))
     names = study.stored.header.data.class_names
     for place, contender in enumerate(study.contenders):
-        probs = read_predicted(study.stored, contender.label).mean_probs[index]
+        probs = predicted_by(study.results, contender.label).mean_probs[index]
         best = int(probs.argmax())
         assert f"{names[best]} {100 * probs[best]:.0f}%" in card.locator("li").nth(place).inner_text()
 
@@ -79,7 +79,7 @@ def test_arrow_keys_move_between_cells(look: Any) -> None:
     assert look.page.locator(".confusion .chosen").count() == 1
 
 
-def test_switching_contenders_swaps_the_difference(look: Any, study: Results) -> None:
+def test_switching_contenders_swaps_the_difference(look: Any, study: Verdicts) -> None:
     page = look.page
     table = "#classes-table tbody tr"
     read = "all => Object.fromEntries(all.map(r => [r.cells[0].textContent, r.cells[4].textContent]))"
@@ -119,7 +119,7 @@ def test_switches_redraw_charts(look: Any) -> None:
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "dark"), (1440, "light")])
 def test_fits_the_screen_and_has_no_serious_barrier(
-    open_page: Any, study: Results, width: int, scheme: str
+    open_page: Any, study: Verdicts, width: int, scheme: str
 ) -> None:
     from axe_playwright_python.sync_playwright import Axe
 
@@ -133,7 +133,7 @@ def test_fits_the_screen_and_has_no_serious_barrier(
     opened.context.close()
 
 
-def test_prints_in_the_colours_of_paper_without_overflow(open_page: Any, study: Results) -> None:
+def test_prints_in_the_colours_of_paper_without_overflow(open_page: Any, study: Verdicts) -> None:
     opened = open_page(study.page, viewport={"width": 718, "height": 1000}, color_scheme="dark")
     opened.page.emulate_media(media="print")
     opened.page.evaluate("dispatchEvent(new Event('beforeprint'))")

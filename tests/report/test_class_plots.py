@@ -2,16 +2,16 @@
 
 from matplotlib.figure import Figure
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.evidence.compare.per_class import compare_classes, confusion
-from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.evidence.describe.predictions import predicted_by
 from tiebreak.report.figures.classes import plot_confusion, plot_per_class
 
 
-def test_differences_are_the_evidences(kinds: Results) -> None:
+def test_differences_are_the_evidences(kinds: Verdicts) -> None:
     axes = Figure().subplots()
-    assert plot_per_class(kinds.stored, "mlp", "cnn", ax=axes) is axes
-    entries = compare_classes(read_predicted(kinds.stored, "mlp"), read_predicted(kinds.stored, "cnn"))
+    assert plot_per_class(kinds.results, "mlp", "cnn", ax=axes) is axes
+    entries = compare_classes(predicted_by(kinds.results, "mlp"), predicted_by(kinds.results, "cnn"))
     assert [bar.get_width() for bar in axes.patches] == [
         100 * (entry.accuracy_a - entry.accuracy_b) for entry in entries
     ]
@@ -21,10 +21,10 @@ def test_differences_are_the_evidences(kinds: Results) -> None:
     assert list(ends) == [100 * entries[0].comparison.ci_low, 100 * entries[0].comparison.ci_high]
 
 
-def test_confusion_is_in_percent_of_the_row(kinds: Results) -> None:
+def test_confusion_is_in_percent_of_the_row(kinds: Verdicts) -> None:
     axes = Figure().subplots()
-    assert plot_confusion(kinds.stored, "mlp", ax=axes) is axes
-    counts = confusion(read_predicted(kinds.stored, "mlp"))
+    assert plot_confusion(kinds.results, "mlp", ax=axes) is axes
+    counts = confusion(predicted_by(kinds.results, "mlp"))
     written = {text.get_position(): text.get_text() for text in axes.texts}
     for row in range(3):
         for column in range(3):

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.report import write_report
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError, StudyError
@@ -26,14 +26,14 @@ from tiebreak.training.recipe import Recipe
 Rewrite = Callable[[Path], str]
 
 
-def test_is_valid_html(study: Results) -> None:
+def test_is_valid_html(study: Verdicts) -> None:
     page = study.page.read_text(encoding="utf-8")
     html5lib.HTMLParser(strict=True).parse(page)
     ids = re.findall(r'<[^>]* id="([^"]+)"', page[: page.index('<script type="application/json"')])
     assert len(ids) == len(set(ids)) > 40
 
 
-def test_nothing_is_loaded_from_elsewhere(study: Results) -> None:
+def test_nothing_is_loaded_from_elsewhere(study: Verdicts) -> None:
     page = study.page.read_text(encoding="utf-8")
     assert study.page.stat().st_size < 12_000_000
     sources = re.findall(r'(?:src|href|action|srcset)="([^"]*)"', page)
@@ -41,7 +41,7 @@ def test_nothing_is_loaded_from_elsewhere(study: Results) -> None:
     assert all(source.startswith(("#", "data:image/png;base64,")) for source in sources)
 
 
-def test_the_policy_admits_exactly_the_scripts_of_the_page(study: Results) -> None:
+def test_the_policy_admits_exactly_the_scripts_of_the_page(study: Verdicts) -> None:
     page = study.page.read_text(encoding="utf-8")
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', page)[1].replace("&#39;", "'")
     admitted = re.findall(r"'sha256-([^']+)'", policy)
@@ -54,20 +54,20 @@ def test_the_policy_admits_exactly_the_scripts_of_the_page(study: Results) -> No
     assert "unsafe-eval" not in policy
 
 
-def test_names_of_the_study_are_escaped(study: Results) -> None:
+def test_names_of_the_study_are_escaped(study: Verdicts) -> None:
     page = study.page.read_text(encoding="utf-8")
     assert "<img src=x" not in page
     assert "<b>cnn</b>" not in page
     assert "&lt;b&gt;cnn&lt;/b&gt; &amp; &#34;co&#34;" in page
 
 
-def test_banners_tell_what_must_be_known(study: Results) -> None:
+def test_banners_tell_what_must_be_known(study: Verdicts) -> None:
     page = study.page.read_text(encoding="utf-8")
     assert "the official ones that the name clothes promises" in page
     assert "A note with &lt;i&gt;markup&lt;/i&gt;." in page
 
 
-def test_the_folder_alone_is_enough(kinds: Results, tmp_path: Path, write_again: Rewrite) -> None:
+def test_the_folder_alone_is_enough(kinds: Verdicts, tmp_path: Path, write_again: Rewrite) -> None:
     """Here the models' code is gone, and the data never had a name."""
     before = kinds.page.read_bytes()
     kinds.page.unlink()

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.layers import describe_layers
 from tiebreak.models.linear import LinearClassifier
@@ -82,7 +82,7 @@ def test_describing_leaves_the_model_as_it_was() -> None:
     assert not any(module._forward_hooks for module in model.modules())
 
 
-def test_large_models_and_much_weight_are_left_out(study: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_large_models_and_much_weight_are_left_out(study: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
     import tiebreak.report.page.live as module
 
     chains = read_layers(study.folder)

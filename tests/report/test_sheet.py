@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.describe.mistakes import find_mistakes
-from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.evidence.describe.predictions import predicted_by
 from tiebreak.report.page.sheet import as_png, confusion_cells, draw_grid, read_sheet
 
 
-def test_the_picture_holds_the_very_pixels(study: Results, clothes: ImageDataset) -> None:
+def test_the_picture_holds_the_very_pixels(study: Verdicts, clothes: ImageDataset) -> None:
     sheet, _ = read_sheet(study.folder, study.stored.header.data)
     picture = np.array(Image.open(study.folder / "images.png"))
     for position, image in enumerate(sheet.images):
@@ -23,7 +23,7 @@ def test_the_picture_holds_the_very_pixels(study: Results, clothes: ImageDataset
         assert image.label == clothes.test_labels[image.index]
 
 
-def test_colours_keep_their_places(kinds: Results) -> None:
+def test_colours_keep_their_places(kinds: Verdicts) -> None:
     sheet, _ = read_sheet(kinds.folder, kinds.stored.header.data)
     picture = np.array(Image.open(kinds.folder / "images.png"))
     for position, image in enumerate(sheet.images):
@@ -32,17 +32,17 @@ def test_colours_keep_their_places(kinds: Results) -> None:
         assert rows.argmax() == image.label, "each class is bright in its own channel"
 
 
-def test_no_image_twice_and_a_third_at_random(study: Results) -> None:
+def test_no_image_twice_and_a_third_at_random(study: Verdicts) -> None:
     sheet, _ = read_sheet(study.folder, study.stored.header.data)
     indices = [image.index for image in sheet.images]
     assert len(indices) == len(set(indices)) == 500  # of 500; the limit is 600
     assert sum(image.sample for image in sheet.images) == 500 // 3
 
 
-def test_every_list_and_cell_has_its_images(study: Results) -> None:
+def test_every_list_and_cell_has_its_images(study: Verdicts) -> None:
     sheet, _ = read_sheet(study.folder, study.stored.header.data)
     there = {image.index for image in sheet.images}
-    a, b = (read_predicted(study.stored, summary.label) for summary in study.contenders)
+    a, b = (predicted_by(study.results, summary.label) for summary in study.contenders)
     assert set(find_mistakes(a, b).only_a[:12].tolist()) <= there
     for predicted in (a, b):
         for cell in confusion_cells(predicted):
@@ -50,13 +50,13 @@ def test_every_list_and_cell_has_its_images(study: Results) -> None:
 
 
 def test_large_images_are_fewer(
-    study: Results, monkeypatch: pytest.MonkeyPatch, clothes: ImageDataset
+    study: Verdicts, monkeypatch: pytest.MonkeyPatch, clothes: ImageDataset
 ) -> None:
     import tiebreak.report.page.sheet as module
 
     before = [(study.folder / name).read_bytes() for name in ("images.png", "images.json")]
     monkeypatch.setattr(module, "MAX_BYTES", 60 * 28 * 28)
-    sheet = module.keep_sheet(study.stored, clothes)
+    sheet = module.keep_sheet(study.folder, study.results, clothes)
     assert len(sheet.images) == 60
     assert sum(image.sample for image in sheet.images) == 20
     for name, content in zip(("images.png", "images.json"), before, strict=True):
@@ -73,6 +73,6 @@ def test_other_channels_are_shown_as_their_mean() -> None:
     assert as_png(grid).startswith(b"\x89PNG")
 
 
-def test_the_list_is_plain_json(study: Results) -> None:
+def test_the_list_is_plain_json(study: Verdicts) -> None:
     content = json.loads((study.folder / "images.json").read_text())
     assert set(content["images"][0]) == {"index", "label", "sample"}

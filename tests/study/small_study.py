@@ -5,15 +5,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tiebreak.models.cost import Cost
+from tiebreak.results.run import Cost, History, Timing
 from tiebreak.study.plan import Study, parse_contender
 from tiebreak.study.store import (
     DataFacts,
 )
-from tiebreak.training.loop import History
 from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import Predictions, RunResult, Timing
+from tiebreak.training.run import Predictions, RunResult
 
 VAL, TEST, CLASSES = 30, 40, 3
 FACTS = DataFacts(

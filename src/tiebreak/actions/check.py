@@ -5,6 +5,7 @@ from pathlib import Path
 
 from tiebreak.evidence.claims.check import check_claims
 from tiebreak.evidence.claims.outcome import ClaimOutcome
+from tiebreak.study.results import study_results
 from tiebreak.study.store import read_study
 
 
@@ -14,4 +15,4 @@ def check(folder: Path | str, claims: Sequence[str]) -> tuple[ClaimOutcome, ...]
     Raises: ClaimError if one cannot be read or names what was not measured; StudyError or EvidenceError if
     the study cannot be read or judged.
     """
-    return check_claims(read_study(Path(folder)), list(claims))
+    return check_claims(study_results(read_study(Path(folder))), list(claims))

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from rich.console import Console
 
-from tiebreak.actions.judge import Results
+from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.run import run
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.study.plan import (
@@ -37,7 +37,7 @@ def compare(
     threads: int = 1,
     progress: bool = True,
     **recipe_settings: Any,
-) -> Results:
+) -> Verdicts:
     """Train contenders side by side and judge them.
 
     Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"]; `data` - a

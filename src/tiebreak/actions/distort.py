@@ -1,6 +1,7 @@
 """Show distorted test images to the models of a study; what they got right is kept in its folder."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 
 import numpy as np
 import safetensors.torch
@@ -10,7 +11,7 @@ from jaxtyping import Bool
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import StudyError
-from tiebreak.evidence.why.robustness import answers_file, distortion_texts, read_answers
+from tiebreak.evidence.why.robustness import distortion_texts
 from tiebreak.files import atomic_write
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
@@ -64,3 +65,33 @@ def _look(
         guesses = predict(model, distorted.batches(EVAL_BATCH_SIZE), device).argmax(dim=1)
         correct.append((guesses == distorted.targets).numpy())
     return np.stack(correct)
+
+
+def measured_answers(
+    stored: StoredStudy, contenders: Iterable[Contender]
+) -> dict[str, dict[int, Bool[np.ndarray, "D M"]]]:
+    """What was kept of all finished runs that have seen the distorted images, by label and seed."""
+    texts = distortion_texts(min(stored.header.data.image_shape[1:]))
+    return {
+        contender.label: {
+            seed: answers
+            for seed in stored.finished(contender.label)
+            if (answers := read_answers(answers_file(stored, contender, seed), texts)) is not None
+        }
+        for contender in contenders
+    }
+
+
+def answers_file(stored: StoredStudy, contender: Contender, seed: int) -> Path:
+    return stored.folder / "distorted" / contender.folder / f"seed-{seed}.npz"
+
+
+def read_answers(path: Path, texts: list[str]) -> Bool[np.ndarray, "D M"] | None:
+    """The stored answers, or None if they are missing or of other distortions."""
+    if not path.is_file():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            return arrays["correct"] if arrays["transforms"].tolist() == texts else None
+    except (OSError, ValueError, KeyError, EOFError):
+        return None  # a damaged file is made again

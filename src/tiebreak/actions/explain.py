@@ -3,22 +3,24 @@
 import hashlib
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from tiebreak.actions.distort import measure_distortions
+from tiebreak.actions.distort import measure_distortions, measured_answers
 from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.judgement import judge_study
 from tiebreak.evidence.describe.quality import summarise_contenders
-from tiebreak.evidence.why.answers import Explanation, answer_questions
-from tiebreak.evidence.why.questions import DEFAULT_QUESTIONS, Question, needed_contenders, parse_questions
+from tiebreak.evidence.why.answers import Explanation
+from tiebreak.evidence.why.efficiency import DataRung, answer_data
+from tiebreak.evidence.why.robustness import answer_shift
+from tiebreak.evidence.why.spatial import Ladder, answer_arrangement, answer_ladder, answer_size
 from tiebreak.files import atomic_write
 from tiebreak.report.page.html import PAGE_FILE, write_page
 from tiebreak.report.page.sheet import keep_sheet
@@ -36,9 +38,23 @@ from tiebreak.study.plan import (
     make_study,
     parse_contender,
 )
+from tiebreak.study.questions import (
+    DEFAULT_QUESTIONS,
+    FRACTIONS,
+    Question,
+    at_fraction,
+    blind_model,
+    control_ladder,
+    ladder,
+    matched_mlp,
+    needed_contenders,
+    parse_questions,
+    permuted,
+)
 from tiebreak.study.resources import choose_workers
+from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
-from tiebreak.study.store import extend_study, read_study
+from tiebreak.study.store import StoredStudy, extend_study, read_study
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.precision import choose_precision
 from tiebreak.training.recipe import Recipe
@@ -168,9 +184,51 @@ def run_explanation(
     with console.status("Drawing figures and writing the page"):
         save_explanation_figures(explanation, folder / "figures")
         keep_inside(stored, data)
-        keep_sheet(stored, data)
-        write_page(stored, summarise_contenders(stored), judge_study(stored).judgements)
+        keep_sheet(folder, explanation.results, data)
+        results = explanation.results
+        write_page(stored, results, summarise_contenders(results), judge_study(results).judgements)
     return explanation
+
+
+def answer_questions(
+    stored: StoredStudy, questions: Iterable[Question], a: Contender, b: Contender
+) -> Explanation:
+    """Answer what was asked about B's lead over A.
+
+    Raises: EvidenceError if runs that a question needs are missing.
+    """
+    results, asked, pair = study_results(stored), set(questions), (a.label, b.label)
+    facts, blind = stored.header.data, blind_model(a, b)
+    images = facts.train_images - facts.val_images
+    sizes = {by: matched_mlp(b, by).label for by in ("params", "flops")}
+    parts = [
+        DataRung(
+            images=round(fraction * images),
+            epochs=at_fraction(a, fraction).recipe.epochs,
+            a=at_fraction(a, fraction).label,
+            b=at_fraction(b, fraction).label,
+        )
+        for fraction in FRACTIONS
+    ]
+    on_permuted = {contender.label: permuted(contender).label for contender in (a, b, blind)}
+    side, answers = min(facts.image_shape[1:]), measured_answers(stored, (a, b))
+
+    def climb(rungs: Iterable[tuple[str | None, Contender]]) -> Ladder:
+        return answer_ladder(results, [(ingredient, contender.label) for ingredient, contender in rungs])
+
+    return Explanation(
+        results=results,
+        a=a.label,
+        b=b.label,
+        arrangement=answer_arrangement(results, *pair, blind.label, on_permuted)
+        if Question.ARRANGEMENT in asked
+        else None,
+        ladder=climb(ladder(a, b)) if Question.LADDER in asked else None,
+        control=climb(control_ladder(a, b)) if Question.CONTROL in asked else None,
+        size=answer_size(results, *pair, sizes) if Question.SIZE in asked else None,
+        data=answer_data(results, parts) if Question.DATA in asked else None,
+        shift=answer_shift(results, *pair, side, answers) if Question.SHIFT in asked else None,
+    )
 
 
 def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, execution: Execution) -> Pick:
@@ -216,16 +274,16 @@ def _runs_ended(folder: Path, study: Study) -> int:
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
     """The paragraph, and where numbers and figures are."""
-    data, study = explanation.stored.header.data, explanation.stored.study
+    results = explanation.results
     console.print()
-    for note in data.notes:
+    for note in results.notes:
         console.print(f"Note: {note}", markup=False, highlight=False)
-    heading = f"Why {explanation.b} against {explanation.a} on {data.name}"
-    runs = f"{len(study.seeds)} seeds, {data.test_images:,} test images"
+    heading = f"Why {explanation.b} against {explanation.a} on {results.examples.name}"
+    runs = f"{len(results.rule.seeds)} seeds, {len(results.examples.truth):,} test images"
     console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
     in_file = not console.is_terminal  # where others break lines
     console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=in_file)
-    folder = explanation.stored.folder
+    folder = Path(results.source)
     console.print(
         f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True
     )

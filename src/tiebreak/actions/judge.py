@@ -22,15 +22,18 @@ from tiebreak.report.text.tables import (
     ranking_as_json,
     summary_table,
 )
+from tiebreak.results.results import Results
+from tiebreak.results.run import History
+from tiebreak.study.results import study_results
 from tiebreak.study.store import StoredStudy, read_study
-from tiebreak.training.loop import History
 
 
 @dataclass(frozen=True, kw_only=True)
-class Results:
+class Verdicts:
     """A study and what it shows. Printing it gives the table and the verdict."""
 
     stored: StoredStudy
+    results: Results  # what its finished runs predicted
     contenders: tuple[ContenderSummary, ...]
     ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
@@ -50,10 +53,8 @@ class Results:
     def histories(self) -> dict[str, list[History]]:
         """The curves of each contender's finished runs, by label."""
         return {
-            summary.label: [
-                run.history for run in self.stored.finished(summary.label).values() if run.history
-            ]
-            for summary in self.contenders
+            contender.label: [run.history for run in contender.runs.values() if run.history]
+            for contender in self.results.contenders
         }
 
     def compare(self, quantity: str = "accuracy") -> tuple[Judgement, ...]:
@@ -61,7 +62,7 @@ class Results:
 
         Raises: EvidenceError for another quantity, or if nothing can be compared yet.
         """
-        return compare_quantity(self.stored, quantity)
+        return compare_quantity(self.results, quantity)
 
     def __str__(self) -> str:
         text = StringIO()
@@ -69,22 +70,24 @@ class Results:
         return text.getvalue()
 
 
-def judge(folder: Path | str) -> Results:
+def judge(folder: Path | str) -> Verdicts:
     """What a study folder shows, from its files alone.
 
     Raises: StudyError if it holds no study, is damaged, or a contender has no finished run.
     """
     stored = read_study(Path(folder))
-    summaries = summarise_contenders(stored)
-    judged = judge_study(stored)
+    results = study_results(stored)
+    summaries = summarise_contenders(results)
+    judged = judge_study(results)
     if judged.looks is not None:  # seeds that only later looks would need are not missing
-        due = stored.study.seeds[: judged.looks.next_look or judged.looks.looks[judged.looks.looks_done - 1]]
+        due = results.rule.seeds[: judged.looks.next_look or judged.looks.looks[judged.looks.looks_done - 1]]
         summaries = tuple(
             replace(summary, missing=tuple(seed for seed in summary.missing if seed in due))
             for summary in summaries
         )
-    return Results(
+    return Verdicts(
         stored=stored,
+        results=results,
         contenders=summaries,
         ranking=judged.ranking,
         judgements=judged.judgements,
@@ -93,41 +96,40 @@ def judge(folder: Path | str) -> Results:
     )
 
 
-def print_results(results: Results, console: Console) -> None:
+def print_results(verdicts: Verdicts, console: Console) -> None:
     """The final table, what must be said about the data, the verdict, and where the figures are."""
-    data = results.stored.header.data
     console.print()
-    print_table(summary_table(results.contenders), console)
+    print_table(summary_table(verdicts.contenders), console)
     console.print()
-    for note in data.notes:
+    for note in verdicts.results.examples.notes:
         console.print(f"Note: {note}", markup=False, highlight=False)
-    for summary in results.contenders:
+    for summary in verdicts.contenders:
         for seed, reason in summary.failed.items():
             console.print(
                 f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
-    explanation = read_explanation(results.folder)
+    explanation = read_explanation(verdicts.folder)
     if explanation is not None:  # its contenders were trained to answer its questions, not each other
         say(" ".join(explanation["sentences"]), console)
     else:
-        print_evidence(results.ranking, results.judgements, results.notes, console)
-    if results.ranking is None:
+        print_evidence(verdicts.ranking, verdicts.judgements, verdicts.notes, console)
+    if verdicts.ranking is None:
         say("One contender: there is nothing to compare it with.", console)
-    console.print(f"\nStudy folder: {results.folder} (figures in figures/)", markup=False, soft_wrap=True)
-    if results.page.is_file():
-        console.print(f"Look at it:   {results.page}", markup=False, highlight=False, soft_wrap=True)
+    console.print(f"\nStudy folder: {verdicts.folder} (figures in figures/)", markup=False, soft_wrap=True)
+    if verdicts.page.is_file():
+        console.print(f"Look at it:   {verdicts.page}", markup=False, highlight=False, soft_wrap=True)
 
 
-def as_json(results: Results) -> dict[str, Any]:
+def as_json(verdicts: Verdicts) -> dict[str, Any]:
     """The object that `--json` prints; accuracies and differences are fractions."""
-    data = results.stored.header.data
+    data = verdicts.stored.header.data
     return {
-        "study": str(results.folder),
+        "study": str(verdicts.folder),
         "data": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
-        "contenders": {summary.label: contender_as_json(summary) for summary in results.contenders},
-        "comparisons": [judgement_as_json(judgement) for judgement in results.judgements],
-        "ranking": ranking_as_json(results.ranking) if results.ranking else [],
-        "looks": looks_as_json(results.looks) if results.looks else None,
-        "seeds_added": [[added.before, added.now] for added in results.stored.header.seeds_added],
-        "notes": list(results.notes),
+        "contenders": {summary.label: contender_as_json(summary) for summary in verdicts.contenders},
+        "comparisons": [judgement_as_json(judgement) for judgement in verdicts.judgements],
+        "ranking": ranking_as_json(verdicts.ranking) if verdicts.ranking else [],
+        "looks": looks_as_json(verdicts.looks) if verdicts.looks else None,
+        "seeds_added": [[added.before, added.now] for added in verdicts.stored.header.seeds_added],
+        "notes": list(verdicts.notes),
     }

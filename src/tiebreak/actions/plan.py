@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.plan.budget import Budget, basis_from_defaults, basis_from_pilot, make_budget
+from tiebreak.study.results import study_results
 from tiebreak.study.store import read_study
 
 
@@ -26,7 +27,7 @@ def plan(
     Raises: StudyError or EvidenceError if something is missing or out of range.
     """
     if pilot is not None:
-        basis = basis_from_pilot(read_study(Path(pilot)), level)
+        basis = basis_from_pilot(study_results(read_study(Path(pilot))), level)
     elif test_images is not None and accuracy is not None:
         basis = basis_from_defaults(
             test_images, accuracy, difference, level=0.95 if level is None else level, contenders=contenders

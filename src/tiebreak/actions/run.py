@@ -1,14 +1,15 @@
 """Train what is missing of a study, judge it, and write its figures and its page."""
 
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.console import Console
 
-from tiebreak.actions.judge import Results, judge
+from tiebreak.actions.judge import Verdicts, judge
 from tiebreak.actions.report import draw_figures
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.evidence.compare.until_decided import seeds_to_train
+from tiebreak.evidence.compare.until_decided import take_looks
 from tiebreak.report.page.html import write_page
 from tiebreak.report.page.sheet import keep_sheet
 from tiebreak.report.terminal.printing import say, show_progress
@@ -19,6 +20,7 @@ from tiebreak.study.plan import (
     Study,
     default_folder,
 )
+from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import read_study
 
@@ -30,7 +32,7 @@ def run(
     data: ImageDataset | None = None,
     console: Console | None = None,
     stop: StopRequest | None = None,
-) -> Results:
+) -> Verdicts:
     """Train what is missing of a study, judge it, and write its figures and its page.
 
     `data`: loaded by name if not given.
@@ -56,10 +58,25 @@ def run(
     results = judge(folder)
     with console.status("Drawing figures and writing the page"):
         keep_inside(results.stored, data)
-        keep_sheet(results.stored, data)
+        keep_sheet(results.folder, results.results, data)
         draw_figures(results)
-        write_page(results.stored, results.contenders, results.judgements)
+        write_page(results.stored, results.results, results.contenders, results.judgements)
     return results
+
+
+def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:
+    """The seeds that are to be trained now: all at once, or up to each look until the rule says stop.
+
+    Between two of them, the caller trains what the folder lacks.
+    """
+    if study.looks is None:
+        yield study.seeds
+        return
+    for count in study.looks:
+        yield study.seeds[:count]
+        state, _ = take_looks(study_results(read_study(folder)))
+        if state.stopped:
+            return
 
 
 def _runs_done(folder: Path, study: Study, retry_failed: bool) -> int:

@@ -10,7 +10,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from tiebreak.actions.judge import Results
+    from tiebreak.actions.judge import Verdicts
 
 
 DEFAULT_DATASET = "fashion-small"
@@ -64,7 +64,7 @@ def make_console(stderr: bool = False) -> "Console":
     return console if console.is_terminal else Console(stderr=stderr, width=160)
 
 
-def show_results(results: "Results", as_json: bool) -> None:
+def show_results(results: "Verdicts", as_json: bool) -> None:
     from tiebreak.actions.judge import as_json as results_as_json
     from tiebreak.actions.judge import print_results
 

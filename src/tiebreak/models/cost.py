@@ -1,19 +1,10 @@
 """What a model costs, counted rather than timed."""
 
-from dataclasses import dataclass
-
 import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-
-@dataclass(frozen=True, kw_only=True)
-class Cost:
-    """Parameters and the arithmetic of one forward pass."""
-
-    params: int
-    flops: int  # floating-point operations of one image's forward pass; a multiply-add counts as two
-    bytes: int  # of the parameters and buffers in memory
+from tiebreak.results.run import Cost
 
 
 def model_cost(model: nn.Module, image_shape: tuple[int, int, int]) -> Cost:

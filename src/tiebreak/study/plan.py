@@ -21,8 +21,8 @@ from pydantic import (
 from tiebreak.calls import parse_call, split_top_level
 from tiebreak.data.transform import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
+from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.rng import MAX_SEED
-from tiebreak.study.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.training.precision import PrecisionChoice
 from tiebreak.training.recipe import Recipe
 

@@ -24,14 +24,13 @@ from torch import Tensor
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
-from tiebreak.models.cost import Cost
+from tiebreak.results.run import Cost, History, Timing
 from tiebreak.study.environment import Environment
 from tiebreak.study.lock import HOLDER, LOCK, study_lock
 from tiebreak.study.plan import Contender, Plan, Seed, Study
 from tiebreak.study.reading import SCHEMA_VERSION, read_predictions, read_record, read_weights
-from tiebreak.training.loop import History
 from tiebreak.training.precision import Placement
-from tiebreak.training.run import Predictions, RunResult, Timing
+from tiebreak.training.run import Predictions, RunResult
 
 CHECKPOINT = "checkpoint.safetensors"
 RUN_FILES = ("run.json", "predictions.npz", "weights.safetensors", CHECKPOINT)

@@ -12,20 +12,11 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
-from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
 
 from tiebreak.data.batches import Batch, Batches
+from tiebreak.results.run import History
 
 BatchSource = Batches | Iterable[Batch]  # a plain DataLoader is one too
-
-
-class History(TypedDict):
-    """One number an epoch: mean loss over samples, and the fraction correct."""
-
-    train_loss: list[float]
-    train_acc: list[float]
-    val_loss: list[float]
-    val_acc: list[float]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,10 +22,11 @@ from tiebreak.data.subset import take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import DivergedError
 from tiebreak.models.catalog import build_model
-from tiebreak.models.cost import Cost, model_cost
+from tiebreak.models.cost import model_cost
+from tiebreak.results.run import Cost, History, Timing
 from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.training.checkpoint import Checkpoint, Resumed, RunState, restore_state, save_state
-from tiebreak.training.loop import EpochResult, History, StepResult, fit_steps, history_of, predict
+from tiebreak.training.loop import EpochResult, StepResult, fit_steps, history_of, predict
 from tiebreak.training.micro_batches import memory_advice
 from tiebreak.training.precision import (
     Placement,
@@ -65,15 +66,6 @@ class Predictions:
     val_labels: Int64[np.ndarray, " V"]
     test_probs: Float32[np.ndarray, "T K"]
     test_labels: Int64[np.ndarray, " T"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Timing:
-    """Seconds by the wall clock."""
-
-    train_seconds: float  # of all training epochs, evaluation left out
-    evaluate_seconds: float
-    images_per_second: float  # while training
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -12,8 +12,7 @@ from tiebreak.evidence.compare.sequential import Reason
 from tiebreak.evidence.compare.simultaneous import Ranking, compare_all, holm
 from tiebreak.evidence.compare.until_decided import LookState, sequential_verdict, take_looks
 from tiebreak.evidence.compare.verdict import Verdict, equivalence_p, judge
-from tiebreak.evidence.describe.quality import correct_on_test
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,59 +35,58 @@ class Judged:
     notes: tuple[str, ...]  # what a reader must know beside the sentences
 
 
-def judge_study(stored: StoredStudy) -> Judged:
+def judge_study(results: Results) -> Judged:
     """Judge every pair by the rule that the plan declares.
 
     Raises: EvidenceError if no seed of a study of fixed size is finished for every contender; StudyError if
     a file is missing or damaged.
     """
-    if stored.study.looks is None:
-        ranking = rank_contenders(stored)
-        judgements = judge_pairs(ranking, stored.study.equivalence) if ranking else ()
-        return Judged(ranking=ranking, judgements=judgements, looks=None, notes=_notes_of_fixed(stored))
-    looks, ranking = take_looks(stored)
+    if results.rule.looks is None:
+        ranking = rank_contenders(results)
+        judgements = judge_pairs(ranking, results.rule.equivalence) if ranking else ()
+        return Judged(ranking=ranking, judgements=judgements, looks=None, notes=_notes_of_fixed(results))
+    looks, ranking = take_looks(results)
     verdicts = {}
     for pair in ranking.pairs if ranking else ():
         verdicts[pair.a, pair.b] = sequential_verdict(
-            pair.comparison, looks.decisions[pair.a, pair.b], stored.study.equivalence, len(looks.decisions)
+            pair.comparison, looks.decisions[pair.a, pair.b], results.rule.equivalence, len(looks.decisions)
         )
     return Judged(
         ranking=ranking,
         judgements=_in_words(verdicts),
         looks=looks,
-        notes=tuple(_notes_of_looks(looks, stored)),
+        notes=tuple(_notes_of_looks(looks, results)),
     )
 
 
-def common_seeds(stored: StoredStudy) -> tuple[int, ...]:
+def common_seeds(results: Results) -> tuple[int, ...]:
     """The seeds that every contender has finished, in the order of the plan.
 
     Raises: EvidenceError if there is none.
     """
-    finished = [set(stored.finished(contender.label)) for contender in stored.study.contenders]
-    common = tuple(seed for seed in stored.study.seeds if all(seed in seeds for seeds in finished))
+    contenders = results.contenders
+    common = tuple(seed for seed in results.rule.seeds if all(seed in c.runs for c in contenders))
     if not common:
         raise EvidenceError(
-            f"{stored.folder}: no seed is finished for every contender, so nothing can be compared."
+            f"{results.source}: no seed is finished for every contender, so nothing can be compared."
         )
     return common
 
 
-def rank_contenders(stored: StoredStudy) -> Ranking | None:
+def rank_contenders(results: Results) -> Ranking | None:
     """All pairs, or all against the baseline, over the seeds that every contender has finished.
 
     None for a single contender.
 
     Raises: EvidenceError if no seed is finished for all of them.
     """
-    study = stored.study
-    labels = [contender.label for contender in study.contenders]
+    labels, rule = results.labels, results.rule
     if len(labels) < 2:
         return None
-    common = common_seeds(stored)
-    correct = {label: correct_on_test(stored, label) for label in labels}
+    common = common_seeds(results)
+    correct = {label: results.correct(label) for label in labels}
     arrays = {label: np.stack([by_seed[seed] for seed in common]) for label, by_seed in correct.items()}
-    return compare_all(arrays, baseline=study.baseline, level=study.level, seeds=common)
+    return compare_all(arrays, baseline=rule.baseline, level=rule.level, seeds=common)
 
 
 def judge_pairs(ranking: Ranking, equivalence: float | None = None) -> tuple[Judgement, ...]:
@@ -131,24 +129,19 @@ def _in_words(verdicts: dict[tuple[str, str], Verdict]) -> tuple[Judgement, ...]
     )
 
 
-def _notes_of_fixed(stored: StoredStudy) -> tuple[str, ...]:
-    study = stored.study
-    notes = [
-        f"seeds were added by hand ({added.before} -> {added.now}), so the stated error rate is no longer "
-        "guaranteed; a study with --seeds auto may look early."
-        for added in stored.header.seeds_added
-    ]
-    labels = [contender.label for contender in study.contenders]
-    missing = [seed for seed in study.seeds if not all(seed in stored.runs[label] for label in labels)]
+def _notes_of_fixed(results: Results) -> tuple[str, ...]:
+    seeds = results.rule.seeds
+    notes = []
+    missing = [seed for seed in seeds if not all(contender.ended(seed) for contender in results.contenders)]
     if missing:
         notes.append(
             f"unfinished: {_seeds(missing)} still to be trained. The intervals are for the planned "
-            f"{len(study.seeds)} seeds; looking early and then going on makes false findings likelier."
+            f"{len(seeds)} seeds; looking early and then going on makes false findings likelier."
         )
-    return (*notes, *_note_of_failures(stored, study.seeds), *_note_of_mixture(stored))
+    return (*results.notes, *notes, *_note_of_failures(results, seeds))
 
 
-def _notes_of_looks(state: LookState, stored: StoredStudy) -> list[str]:
+def _notes_of_looks(state: LookState, results: Results) -> list[str]:
     declared = ", ".join(map(str, state.looks))
     if not state.looks_done:
         first = state.looks[0]
@@ -166,7 +159,7 @@ def _notes_of_looks(state: LookState, stored: StoredStudy) -> list[str]:
         notes.append(
             "to go on, plan a new study with more --max-seeds: adding seeds now would void the rule."
         )
-    return [*notes, *_note_of_failures(stored, stored.study.seeds[:at]), *_note_of_mixture(stored)]
+    return [*notes, *_note_of_failures(results, results.rule.seeds[:at]), *results.notes]
 
 
 def _why_stopped(state: LookState) -> str:
@@ -184,30 +177,11 @@ def _why_stopped(state: LookState) -> str:
     return " and ".join(dict.fromkeys(words[reason] for reason in reasons))
 
 
-def _note_of_failures(stored: StoredStudy, seeds: Sequence[int]) -> list[str]:
-    failed = [
-        seed
-        for seed in seeds
-        if any(seed in runs and runs[seed].status == "failed" for runs in stored.runs.values())
-    ]
-    if not failed or len(stored.runs) < 2:
+def _note_of_failures(results: Results, seeds: Sequence[int]) -> list[str]:
+    failed = [seed for seed in seeds if any(seed in contender.failed for contender in results.contenders)]
+    if not failed or len(results.contenders) < 2:
         return []
     return [f"{_seeds(failed)} left out of the comparisons, because a contender's run failed."]
-
-
-def _note_of_mixture(stored: StoredStudy) -> list[str]:
-    """Runs of one contender are replicates of each other only if they were computed alike."""
-    mixed = []
-    for label, runs in stored.runs.items():
-        ways = {run.placement.winograd for run in runs.values() if run.placement is not None}
-        if len(ways) > 1:
-            mixed.append(label)
-    if not mixed:
-        return []
-    return [
-        f"some runs of {', '.join(mixed)} computed convolutions otherwise than others (winograd in "
-        "run.json), as by another version or without a C++ compiler."
-    ]
 
 
 def _seeds(seeds: Sequence[int]) -> str:

@@ -20,7 +20,7 @@ from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison
 from tiebreak.evidence.compare.interval import check_level, half_width, p_value, t_quantile
 from tiebreak.evidence.compare.simultaneous import holm
-from tiebreak.study.looks import DEFAULT_LOOKS, are_rising
+from tiebreak.results.looks import DEFAULT_LOOKS, are_rising
 
 TEST_SPLIT = 0.75
 # An "undecided" for want of test images claims nothing, so its band may be as wide as it likes at no cost.

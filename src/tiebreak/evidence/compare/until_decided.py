@@ -6,9 +6,8 @@ interruption nor a report in between can change it. A seed that failed for one c
 left out.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import numpy as np
 
@@ -26,9 +25,7 @@ from tiebreak.evidence.compare.sequential import (
 )
 from tiebreak.evidence.compare.simultaneous import Ranking, rank
 from tiebreak.evidence.compare.verdict import Need, NextStep, Outcome, Verdict, next_step
-from tiebreak.evidence.describe.quality import correct_on_test
-from tiebreak.study.plan import Study
-from tiebreak.study.store import StoredStudy, read_study
+from tiebreak.results.results import Results, Rule
 
 Pair = tuple[str, str]
 Correct = Mapping[str, Mapping[int, np.ndarray]]  # contender -> seed -> right or wrong on each test image
@@ -56,51 +53,33 @@ class LookState:
         return None if self.stopped else self.looks[self.looks_done]
 
 
-def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:
-    """The seeds that are to be trained now: all at once, or up to each look until the rule says stop.
-
-    Between two of them, the caller trains what the folder lacks.
-    """
-    if study.looks is None:
-        yield study.seeds
-        return
-    for count in study.looks:
-        yield study.seeds[:count]
-        state, _ = take_looks(read_study(folder))
-        if state.stopped:
-            return
+def sequential_plan(rule: Rule) -> SequentialPlan:
+    """The rule of a study that trains seeds until it is decided."""
+    return SequentialPlan(looks=rule.looks or (), level=rule.level, equivalence=rule.equivalence)
 
 
-def sequential_plan(study: Study) -> SequentialPlan:
-    """The rule that a study has declared."""
-    return SequentialPlan(looks=study.looks or (), level=study.level, equivalence=study.equivalence)
-
-
-def take_looks(stored: StoredStudy) -> tuple[LookState, Ranking | None]:
+def take_looks(results: Results) -> tuple[LookState, Ranking | None]:
     """Take all complete looks of a study in order, up to the one at which the rule says stop.
 
     The ranking's intervals and p-values allow for all looks; it is None while fewer than two seeds are
     finished by every contender.
-
-    Raises: StudyError if a file of predictions is missing or damaged.
     """
-    study = stored.study
-    looks = study.looks or ()
-    labels = [contender.label for contender in study.contenders]
-    correct = {label: correct_on_test(stored, label) for label in labels}
+    rule, labels = results.rule, results.labels
+    looks = rule.looks or ()
+    correct = {label: results.correct(label) for label in labels}
     state = LookState(looks=looks, looks_done=0, seeds=(), decisions={}, stopped=False)
     ranking = None
     history: list[tuple[int, ...]] = []
     for done, count in enumerate(looks, start=1):
-        planned = study.seeds[:count]
-        if not all(seed in stored.runs[label] for label in labels for seed in planned):
+        planned = rule.seeds[:count]
+        if not all(contender.ended(seed) for contender in results.contenders for seed in planned):
             break
         usable = tuple(seed for seed in planned if all(seed in correct[label] for label in labels))
         if len(usable) >= 2 and (not history or len(usable) > len(history[-1])):
             history.append(usable)
         decisions: dict[Pair, Decision] = {}
         if history:
-            ranking, decisions = _look(study, correct, history, done)
+            ranking, decisions = _look(rule, correct, history, done)
         stopped = done == len(looks) or (bool(decisions) and all_stopped(decisions))
         state = LookState(looks=looks, looks_done=done, seeds=usable, decisions=decisions, stopped=stopped)
         if stopped:
@@ -109,10 +88,10 @@ def take_looks(stored: StoredStudy) -> tuple[LookState, Ranking | None]:
 
 
 def _look(
-    study: Study, correct: Correct, history: list[tuple[int, ...]], looks_done: int
+    rule: Rule, correct: Correct, history: list[tuple[int, ...]], looks_done: int
 ) -> tuple[Ranking, dict[Pair, Decision]]:
     """The ranking and each pair's decision at the latest of some looks, given by their seeds."""
-    plan = sequential_plan(study)
+    plan = sequential_plan(rule)
     snapshots: dict[Pair, list[Snapshot]] = {}
 
     def versus(a: str, b: str) -> Comparison:
@@ -128,7 +107,7 @@ def _look(
     accuracy = {
         label: float(np.mean([rows[seed].mean() for seed in latest])) for label, rows in correct.items()
     }
-    ranking = rank(accuracy, versus, baseline=study.baseline, level=plan.level, interval=interval)
+    ranking = rank(accuracy, versus, baseline=rule.baseline, level=plan.level, interval=interval)
     family = {(pair.a, pair.b): snapshots[pair.a, pair.b] for pair in ranking.pairs}
     return ranking, look_all(plan, family, looks_done)
 

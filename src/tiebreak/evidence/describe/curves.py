@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tiebreak.errors import EvidenceError
-from tiebreak.training.loop import History
+from tiebreak.results.run import History
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Bool, Float32, Int64
 
 from tiebreak.errors import EvidenceError
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -43,24 +43,29 @@ class Predicted:
         return self.probs.shape[2]
 
 
-def read_predicted(stored: StoredStudy, label: str) -> Predicted:
-    """Read all of a contender's finished runs.
+def predicted_by(results: Results, label: str) -> Predicted:
+    """All of a contender's finished runs.
 
-    Raises: EvidenceError if none has finished; StudyError if a file is missing or damaged.
+    Raises: EvidenceError if none has finished, or one has no probabilities.
     """
-    seeds = tuple(stored.finished(label))
-    if not seeds:
+    runs = list(results.of(label).runs.values())
+    if not runs:
         raise EvidenceError(
-            f"{stored.folder}: no run of {label} has finished; train it before looking at it."
+            f"{results.source}: no run of {label} has finished; train it before looking at it."
         )
-    parts = [stored.predictions(label, seed) for seed in seeds]
+    probs, val_probs, val_truth = (
+        [part for run in runs if (part := getattr(run, name)) is not None]
+        for name in ("probs", "val_probs", "val_truth")
+    )
+    if min(len(probs), len(val_probs), len(val_truth)) < len(runs):
+        raise EvidenceError(f"{results.source}: the probabilities of {label} are not known.")
     return Predicted(
         label=label,
-        seeds=seeds,
-        truth=parts[0].test_labels,
-        probs=np.stack([part.test_probs for part in parts]),
-        val_truth=np.stack([part.val_labels for part in parts]),
-        val_probs=np.stack([part.val_probs for part in parts]),
+        seeds=tuple(run.seed for run in runs),
+        truth=results.examples.truth,
+        probs=np.stack(probs),
+        val_truth=np.stack(val_truth),
+        val_probs=np.stack(val_probs),
     )
 
 

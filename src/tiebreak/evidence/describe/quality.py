@@ -3,12 +3,9 @@
 import statistics
 from dataclasses import dataclass
 
-import numpy as np
-from jaxtyping import Bool
-
-from tiebreak.errors import StudyError
-from tiebreak.models.cost import Cost
-from tiebreak.study.store import RunRecord, StoredStudy
+from tiebreak.errors import EvidenceError
+from tiebreak.results.results import Results
+from tiebreak.results.run import Cost, Run, log_likelihood
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,36 +42,37 @@ def spread(values: list[float]) -> Spread:
     return Spread(mean=statistics.fmean(values), sd=sd, values=tuple(values))
 
 
-def summarise_contenders(stored: StoredStudy) -> tuple[ContenderSummary, ...]:
+def summarise_contenders(results: Results) -> tuple[ContenderSummary, ...]:
     """One summary a contender, in the order of the plan.
 
-    Raises: StudyError if a contender has no finished run.
+    Raises: EvidenceError if a contender has no finished run.
     """
-    return tuple(_summarise(stored, contender.label) for contender in stored.study.contenders)
+    return tuple(_summarise(results, label) for label in results.labels)
 
 
-def _summarise(stored: StoredStudy, label: str) -> ContenderSummary:
-    finished = stored.finished(label)
-    failed = {seed: run.reason or "" for seed, run in stored.runs[label].items() if run.status == "failed"}
-    if not finished:
-        reason = f": {next(iter(failed.values()))}" if failed else ""
-        raise StudyError(f"{stored.folder}: no run of {label} has finished{reason}.")
-    runs = list(finished.values())
+def _summarise(results: Results, label: str) -> ContenderSummary:
+    contender, truth = results.of(label), results.examples.truth
+    runs = list(contender.runs.values())
+    if not runs:
+        reason = f": {next(iter(contender.failed.values()))}" if contender.failed else ""
+        raise EvidenceError(f"{results.source}: no run of {label} has finished{reason}.")
     train_acc, val_acc, val_loss = (_last(runs, curve) for curve in ("train_acc", "val_acc", "val_loss"))
     timings = [run.timing for run in runs if run.timing]
     cost = runs[0].cost
     if cost is None or len(timings) < len(runs):
-        raise StudyError(f"{stored.folder}: a finished run of {label} lacks its cost or timing.")
+        raise EvidenceError(f"{results.source}: a finished run of {label} lacks its cost or timing.")
     return ContenderSummary(
         label=label,
-        seeds=tuple(finished),
-        failed=failed,
-        missing=tuple(seed for seed in stored.study.seeds if seed not in stored.runs[label]),
+        seeds=tuple(contender.runs),
+        failed=contender.failed,
+        missing=tuple(seed for seed in results.rule.seeds if not contender.ended(seed)),
         train_acc=spread(train_acc),
         val_acc=spread(val_acc),
         val_loss=spread(val_loss),
-        test_acc=spread([run.test_acc for run in runs if run.test_acc is not None]),
-        test_loss=spread([run.test_loss for run in runs if run.test_loss is not None]),
+        test_acc=spread([float(run.correct(truth).mean()) for run in runs]),
+        test_loss=spread(
+            [-float(log_likelihood(run.probs, truth).mean()) for run in runs if run.probs is not None]
+        ),
         gap=spread([train - val for train, val in zip(train_acc, val_acc, strict=True)]),
         train_seconds=spread([timing.train_seconds for timing in timings]),
         images_per_second=spread([timing.images_per_second for timing in timings]),
@@ -82,15 +80,6 @@ def _summarise(stored: StoredStudy, label: str) -> ContenderSummary:
     )
 
 
-def _last(runs: list[RunRecord], curve: str) -> list[float]:
+def _last(runs: list[Run], curve: str) -> list[float]:
     """The last epoch's value of one curve, a run each."""
     return [run.history[curve][-1] for run in runs if run.history]  # type: ignore[literal-required]
-
-
-def correct_on_test(stored: StoredStudy, label: str) -> dict[int, Bool[np.ndarray, " example"]]:
-    """Which test images each finished seed of a contender got right, by seed."""
-    correct = {}
-    for seed in stored.finished(label):
-        predictions = stored.predictions(label, seed)
-        correct[seed] = predictions.test_probs.argmax(axis=1) == predictions.test_labels
-    return correct

@@ -17,7 +17,7 @@ from tiebreak.evidence.compare.power import (
     seeds_for_equivalence,
     setting_from_pilot,
 )
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 DEFAULT_SEED_SD = (
     0.005  # of one contender's accuracy: half a point, between what CIFAR-10 and small data show
@@ -46,15 +46,15 @@ class Budget:
     power: tuple[float, ...]
 
 
-def basis_from_pilot(stored: StoredStudy, level: float | None = None) -> Basis:
+def basis_from_pilot(results: Results, level: float | None = None) -> Basis:
     """Take the pair whose difference is the least certain as the one to plan for.
 
     Raises: EvidenceError with one contender or one seed; StudyError if a file is damaged.
     """
-    ranking = rank_contenders(stored)
+    ranking = rank_contenders(results)
     if ranking is None:
-        raise EvidenceError(f"{stored.folder}: a pilot needs at least 2 contenders, got 1.")
-    level = stored.study.level if level is None else level
+        raise EvidenceError(f"{results.source}: a pilot needs at least 2 contenders, got 1.")
+    level = results.rule.level if level is None else level
     settings = {
         (pair.a, pair.b): setting_from_pilot(pair.comparison, level=level, comparisons=len(ranking.pairs))
         for pair in ranking.pairs
@@ -66,7 +66,7 @@ def basis_from_pilot(stored: StoredStudy, level: float | None = None) -> Basis:
     return Basis(
         source=f"a pilot of {n} seeds: {a} against {b}{several}",
         setting=settings[a, b],
-        seconds_per_seed=_seconds_per_seed(stored),
+        seconds_per_seed=_seconds_per_seed(results),
         test_images=ranking.pairs[0].comparison.n_examples,
     )
 
@@ -134,10 +134,10 @@ def make_budget(basis: Basis, difference: float, power: float = 0.8) -> Budget:
     )
 
 
-def _seconds_per_seed(stored: StoredStudy) -> float:
+def _seconds_per_seed(results: Results) -> float:
     """Of all contenders, one after another: the mean over their finished runs."""
     total = 0.0
-    for contender in stored.study.contenders:
-        timings = [run.timing for run in stored.finished(contender.label).values() if run.timing]
+    for contender in results.contenders:
+        timings = [run.timing for run in contender.runs.values() if run.timing]
         total += sum(t.train_seconds + t.evaluate_seconds for t in timings) / max(len(timings), 1)
     return total

@@ -1,30 +1,19 @@
-"""All answers about one pair of contenders, from the study folder alone."""
+"""All answers about one pair of contenders."""
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 
 from tiebreak.evidence.why import explanation_text as text
-from tiebreak.evidence.why.efficiency import DataCurve, answer_data
-from tiebreak.evidence.why.questions import Question
-from tiebreak.evidence.why.robustness import Breakdown, answer_shift
-from tiebreak.evidence.why.spatial import (
-    Arrangement,
-    Ladder,
-    Size,
-    answer_arrangement,
-    answer_control,
-    answer_ladder,
-    answer_size,
-)
-from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy
+from tiebreak.evidence.why.efficiency import DataCurve
+from tiebreak.evidence.why.robustness import Breakdown
+from tiebreak.evidence.why.spatial import Arrangement, Ladder, Size
+from tiebreak.results.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
 class Explanation:
     """Why B leads A; None where a question was not asked."""
 
-    stored: StoredStudy
+    results: Results
     a: str
     b: str
     arrangement: Arrangement | None = None
@@ -47,24 +36,3 @@ class Explanation:
         ]
         # The caution about a single seed is the same for all of them: once is enough.
         return list(dict.fromkeys(sentence for part in parts if part for sentence in part))
-
-
-def answer_questions(
-    stored: StoredStudy, questions: Iterable[Question], a: Contender, b: Contender
-) -> Explanation:
-    """Answer what was asked about B's lead over A.
-
-    Raises: EvidenceError if runs that a question needs are missing.
-    """
-    asked = set(questions)
-    return Explanation(
-        stored=stored,
-        a=a.label,
-        b=b.label,
-        arrangement=answer_arrangement(stored, a, b) if Question.ARRANGEMENT in asked else None,
-        ladder=answer_ladder(stored, a, b) if Question.LADDER in asked else None,
-        control=answer_control(stored, a, b) if Question.CONTROL in asked else None,
-        size=answer_size(stored, a, b) if Question.SIZE in asked else None,
-        data=answer_data(stored, a, b) if Question.DATA in asked else None,
-        shift=answer_shift(stored, a, b) if Question.SHIFT in asked else None,
-    )

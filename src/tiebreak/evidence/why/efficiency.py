@@ -8,10 +8,8 @@ import numpy as np
 
 from tiebreak.evidence.compare.comparison import Comparison, compare_scores
 from tiebreak.evidence.describe.quality import Spread
-from tiebreak.evidence.why.questions import FRACTIONS, at_fraction
 from tiebreak.evidence.why.spatial import Scores, accuracy_of, load_correct
-from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,28 +43,38 @@ class DataCurve:
     equivalents: tuple[Equivalent, ...]
 
 
-def answer_data(stored: StoredStudy, a: Contender, b: Contender) -> DataCurve:
-    """Accuracy at 1/32 ... 1/1 of the training split. Raises: EvidenceError, as `load_correct`."""
-    data, level = stored.header.data, stored.study.level
-    pairs = [(at_fraction(a, fraction), at_fraction(b, fraction)) for fraction in FRACTIONS]
-    correct = load_correct(stored, [contender.label for pair in pairs for contender in pair])
-    images = [round(fraction * (data.train_images - data.val_images)) for fraction in FRACTIONS]
+@dataclass(frozen=True, kw_only=True)
+class DataRung:
+    """A and B trained on so many images: the labels of both."""
+
+    images: int
+    epochs: int
+    a: str
+    b: str
+
+
+def answer_data(results: Results, rungs: Sequence[DataRung]) -> DataCurve:
+    """Accuracy at rising numbers of training images; the last rung has all of them.
+
+    Raises: EvidenceError, as `load_correct`.
+    """
+    correct = load_correct(results, [label for rung in rungs for label in (rung.a, rung.b)])
+    level, images = results.rule.level, [rung.images for rung in rungs]
     points = tuple(
         DataPoint(
-            images=count,
-            epochs=here_a.recipe.epochs,
-            accuracy_a=accuracy_of(correct[here_a.label]),
-            accuracy_b=accuracy_of(correct[here_b.label]),
-            lead=compare_scores(correct[here_b.label] - correct[here_a.label], bound=1.0, level=level),
+            images=rung.images,
+            epochs=rung.epochs,
+            accuracy_a=accuracy_of(correct[rung.a]),
+            accuracy_b=accuracy_of(correct[rung.b]),
+            lead=compare_scores(correct[rung.b] - correct[rung.a], bound=1.0, level=level),
         )
-        for count, (here_a, here_b) in zip(images, pairs, strict=True)
+        for rung in rungs
     )
-    of_a = [correct[here_a.label] for here_a, _ in pairs]
+    of_a = [correct[rung.a] for rung in rungs]
     equivalents = tuple(
-        equivalent_images(count, correct[here_b.label], images, of_a, level)
-        for count, (_, here_b) in zip(images, pairs, strict=True)
+        equivalent_images(rung.images, correct[rung.b], images, of_a, level) for rung in rungs
     )
-    return DataCurve(a=a.label, b=b.label, points=points, equivalents=equivalents)
+    return DataCurve(a=rungs[-1].a, b=rungs[-1].b, points=points, equivalents=equivalents)
 
 
 def equivalent_images(

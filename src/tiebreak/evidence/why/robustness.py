@@ -4,8 +4,8 @@ Nothing is trained for this. The stored weights of each run look at distorted co
 they got right is kept in the study folder, so that it is computed once.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 from jaxtyping import Bool
@@ -14,8 +14,7 @@ from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, compare_scores
 from tiebreak.evidence.describe.quality import Spread
 from tiebreak.evidence.why.spatial import Scores, accuracy_of, load_correct
-from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 SIDE = 32  # of the images for which the distances below are given; others are scaled
 
@@ -77,14 +76,19 @@ def distortion_texts(side: int) -> list[str]:
     return texts
 
 
-def answer_shift(stored: StoredStudy, a: Contender, b: Contender) -> Breakdown:
-    """Accuracy of both under every distortion. Raises: EvidenceError if a run was not measured."""
-    level = stored.study.level
-    seeds = sorted(set(stored.finished(a.label)) & set(stored.finished(b.label)))
-    plain = load_correct(stored, [a.label, b.label])
-    side = min(stored.header.data.image_shape[1:])
-    texts = distortion_texts(side)
-    scores = {c.label: _measured(stored, c, seeds, texts) for c in (a, b)}
+def answer_shift(
+    results: Results, a: str, b: str, side: int, answers: Mapping[str, Mapping[int, Bool[np.ndarray, "D M"]]]
+) -> Breakdown:
+    """Accuracy of both under every distortion.
+
+    Arguments: `side` - of the images, in pixels; `answers` - which test images each run got right, by label
+    and seed, a row each of `distortion_texts(side)`.
+
+    Raises: EvidenceError if a run was not measured.
+    """
+    level = results.rule.level
+    plain = load_correct(results, [a, b])
+    scores = {label: _by_distortion(results, label, (a, b), side, answers) for label in (a, b)}
     points = []
     for distortion in DISTORTIONS:
         for strength in (0.0, *distortion.for_side(side)):
@@ -94,49 +98,33 @@ def answer_shift(stored: StoredStudy, a: Contender, b: Contender) -> Breakdown:
                 if strength == 0
                 else {label: by_text[f"{distortion.name}({number})"] for label, by_text in scores.items()}
             )
-            lead = here[b.label] - here[a.label]
-            loss = plain[b.label] - plain[a.label] - lead
+            lead = here[b] - here[a]
+            loss = plain[b] - plain[a] - lead
             points.append(
                 DistortedPoint(
                     distortion=distortion.name,
                     unit=distortion.unit,
                     strength=strength,
-                    accuracy_a=accuracy_of(here[a.label]),
-                    accuracy_b=accuracy_of(here[b.label]),
+                    accuracy_a=accuracy_of(here[a]),
+                    accuracy_b=accuracy_of(here[b]),
                     lead=compare_scores(lead, bound=1.0, level=level),
                     extra_loss=compare_scores(loss, bound=2.0, level=level) if strength else None,
                 )
             )
-    return Breakdown(a=a.label, b=b.label, points=tuple(points))
+    return Breakdown(a=a, b=b, points=tuple(points))
 
 
-def _measured(
-    stored: StoredStudy, contender: Contender, seeds: list[int], texts: list[str]
+def _by_distortion(
+    results: Results,
+    label: str,
+    pair: tuple[str, str],
+    side: int,
+    answers: Mapping[str, Mapping[int, Bool[np.ndarray, "D M"]]],
 ) -> dict[str, Scores]:
-    """By transform: which test images were right, [seed, example]."""
-    arrays = []
+    """By transform: which test images were right, over the seeds that both have finished."""
+    seeds = sorted(set.intersection(*(set(results.of(one).runs) for one in pair)))
     for seed in seeds:
-        correct = read_answers(answers_file(stored, contender, seed), texts)
-        if correct is None:
-            raise EvidenceError(
-                f"{stored.folder}: {contender.label}, seed {seed} has not seen distorted images."
-            )
-        arrays.append(correct)
-    return {
-        text: np.stack([array[row] for array in arrays]).astype(np.float64) for row, text in enumerate(texts)
-    }
-
-
-def answers_file(stored: StoredStudy, contender: Contender, seed: int) -> Path:
-    return stored.folder / "distorted" / contender.folder / f"seed-{seed}.npz"
-
-
-def read_answers(path: Path, texts: list[str]) -> Bool[np.ndarray, "D M"] | None:
-    """The stored answers, or None if they are missing or of other distortions."""
-    if not path.is_file():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["correct"] if arrays["transforms"].tolist() == texts else None
-    except (OSError, ValueError, KeyError, EOFError):
-        return None  # a damaged file is made again
+        if seed not in answers.get(label, {}):
+            raise EvidenceError(f"{results.source}: {label}, seed {seed} has not seen distorted images.")
+    stacked = np.stack([answers[label][seed] for seed in seeds]).astype(np.float64)
+    return {text: stacked[:, row] for row, text in enumerate(distortion_texts(side))}

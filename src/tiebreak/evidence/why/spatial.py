@@ -8,7 +8,7 @@ Array letters: S seeds that all contenders of a question have finished, M test i
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,18 +17,9 @@ from scipy.optimize import brentq
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, compare_scores
-from tiebreak.evidence.describe.quality import Spread, correct_on_test, spread
-from tiebreak.evidence.why.questions import (
-    Ingredient,
-    blind_model,
-    control_ladder,
-    ladder,
-    matched_mlp,
-    permuted,
-)
-from tiebreak.models.cost import Cost
-from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy
+from tiebreak.evidence.describe.quality import Spread, spread
+from tiebreak.results.results import Results
+from tiebreak.results.run import Cost
 
 Scores = Float[np.ndarray, "S M"]  # 1 where the test image was classified correctly, else 0
 
@@ -86,7 +77,7 @@ class Step:
 
     start: str
     end: str
-    ingredient: Ingredient
+    ingredient: str  # what the step adds, in words
     gain: Comparison  # end - start
 
 
@@ -122,29 +113,31 @@ class Size:
     matches: tuple[SizeMatch, ...]
 
 
-def answer_arrangement(stored: StoredStudy, a: Contender, b: Contender) -> Arrangement:
+def answer_arrangement(
+    results: Results, a: str, b: str, blind: str, permuted: Mapping[str, str]
+) -> Arrangement:
     """A difference of differences: what the lead loses when the pixels are permuted.
+
+    Arguments: `blind` - a model to which the order of the pixels means nothing; `permuted` - the label of
+    each of the three on permuted pixels.
 
     Raises: EvidenceError if no seed is finished for all contenders it needs.
     """
-    blind = blind_model(a, b)
-    contenders = (a, b, permuted(a), permuted(b), blind, permuted(blind))
-    correct = load_correct(stored, [contender.label for contender in contenders])
-    level = stored.study.level
-    lead = correct[b.label] - correct[a.label]
-    lead_permuted = correct[permuted(b).label] - correct[permuted(a).label]
-    change = correct[permuted(blind).label] - correct[blind.label]
+    shown = (a, b, permuted[a], permuted[b])
+    correct = load_correct(results, (*shown, blind, permuted[blind]))
+    level = results.rule.level
+    lead = correct[b] - correct[a]
+    lead_permuted = correct[permuted[b]] - correct[permuted[a]]
+    change = correct[permuted[blind]] - correct[blind]
     return Arrangement(
-        a=a.label,
-        b=b.label,
-        accuracy={contender.label: accuracy_of(correct[contender.label]) for contender in contenders[:4]},
+        a=a,
+        b=b,
+        accuracy={label: accuracy_of(correct[label]) for label in shown},
         lead=compare_scores(lead, bound=1.0, level=level),
         lead_permuted=compare_scores(lead_permuted, bound=1.0, level=level),
         difference=compare_scores(lead - lead_permuted, bound=2.0, level=level),
         share=share_of_lead(lead, lead_permuted, level),
-        self_check=SelfCheck(
-            label=blind.label, change=compare_scores(change, bound=1.0, level=SELF_CHECK_LEVEL)
-        ),
+        self_check=SelfCheck(label=blind, change=compare_scores(change, bound=1.0, level=SELF_CHECK_LEVEL)),
     )
 
 
@@ -177,33 +170,24 @@ def _crossing(function: Callable[[float], float]) -> float | None:
     return float(brentq(function, -SHARE_LIMIT, SHARE_LIMIT, xtol=1e-4))
 
 
-def answer_ladder(stored: StoredStudy, a: Contender, b: Contender) -> Ladder:
-    """What locality and what weight sharing bring, in this order. Raises: EvidenceError, as above."""
-    return _climb(stored, ladder(a, b))
-
-
-def answer_control(stored: StoredStudy, a: Contender, b: Contender) -> Ladder:
-    """What weight sharing brings without nearness, and nearness after it. Raises: EvidenceError, as above."""
-    return _climb(stored, control_ladder(a, b))
-
-
-def _climb(stored: StoredStudy, rungs: tuple[tuple[Ingredient | None, Contender], ...]) -> Ladder:
-    labels = [contender.label for _, contender in rungs]
-    correct = load_correct(stored, labels)
-    level = stored.study.level
+def answer_ladder(results: Results, rungs: Sequence[tuple[str | None, str]]) -> Ladder:
+    """What each rung brings: (what it adds to the one before, label). Raises: EvidenceError, as above."""
+    labels = [label for _, label in rungs]
+    correct = load_correct(results, labels)
+    level = results.rule.level
     steps = tuple(
         Step(
-            start=start.label,
-            end=end.label,
+            start=start,
+            end=end,
             ingredient=ingredient,
-            gain=compare_scores(correct[end.label] - correct[start.label], bound=1.0, level=level),
+            gain=compare_scores(correct[end] - correct[start], bound=1.0, level=level),
         )
         for (_, start), (ingredient, end) in itertools.pairwise(rungs)
         if ingredient is not None
     )
     return Ladder(
         rungs=tuple(
-            Rung(label=label, accuracy=accuracy_of(correct[label]), cost=cost_of(stored, label))
+            Rung(label=label, accuracy=accuracy_of(correct[label]), cost=cost_of(results, label))
             for label in labels
         ),
         steps=steps,
@@ -211,27 +195,29 @@ def _climb(stored: StoredStudy, rungs: tuple[tuple[Ingredient | None, Contender]
     )
 
 
-def answer_size(stored: StoredStudy, a: Contender, b: Contender) -> Size:
-    """B's lead over MLPs with its parameters and with its FLOPs. Raises: EvidenceError, as above."""
-    matched = {by: matched_mlp(b, by).label for by in ("params", "flops")}
-    correct = load_correct(stored, [a.label, b.label, *matched.values()])
-    level = stored.study.level
+def answer_size(results: Results, a: str, b: str, matched: Mapping[str, str]) -> Size:
+    """B's lead over MLPs of its size; `matched`: their labels, by "params" and "flops".
+
+    Raises: EvidenceError, as above.
+    """
+    correct = load_correct(results, [a, b, *matched.values()])
+    level = results.rule.level
 
     def lead_over(label: str) -> Comparison:
-        return compare_scores(correct[b.label] - correct[label], bound=1.0, level=level)
+        return compare_scores(correct[b] - correct[label], bound=1.0, level=level)
 
     return Size(
-        a=a.label,
-        b=b.label,
-        cost_a=cost_of(stored, a.label),
-        cost_b=cost_of(stored, b.label),
-        lead=lead_over(a.label),
+        a=a,
+        b=b,
+        cost_a=cost_of(results, a),
+        cost_b=cost_of(results, b),
+        lead=lead_over(a),
         matches=tuple(
             SizeMatch(
                 label=label,
                 by=by,
                 accuracy=accuracy_of(correct[label]),
-                cost=cost_of(stored, label),
+                cost=cost_of(results, label),
                 lead=lead_over(label),
             )
             for by, label in matched.items()
@@ -239,16 +225,16 @@ def answer_size(stored: StoredStudy, a: Contender, b: Contender) -> Size:
     )
 
 
-def load_correct(stored: StoredStudy, labels: Iterable[str]) -> dict[str, Scores]:
+def load_correct(results: Results, labels: Iterable[str]) -> dict[str, Scores]:
     """By contender: which test images were right, over the seeds that all of them have finished.
 
     Raises: EvidenceError if there is no such seed.
     """
-    by_seed = {label: correct_on_test(stored, label) for label in dict.fromkeys(labels)}
+    by_seed = {label: results.correct(label) for label in dict.fromkeys(labels)}
     common = sorted(set.intersection(*(set(runs) for runs in by_seed.values())))
     if not common:
         raise EvidenceError(
-            f"{stored.folder}: no seed is finished for all of {', '.join(by_seed)}; they cannot be compared."
+            f"{results.source}: no seed is finished for all of {', '.join(by_seed)}; they cannot be compared."
         )
     return {
         label: np.stack([runs[seed] for seed in common]).astype(np.float64) for label, runs in by_seed.items()
@@ -260,9 +246,9 @@ def accuracy_of(correct: Scores) -> Spread:
     return spread([float(value) for value in correct.mean(axis=1)])
 
 
-def cost_of(stored: StoredStudy, label: str) -> Cost:
+def cost_of(results: Results, label: str) -> Cost:
     """What a contender's model costs. Raises: EvidenceError if no finished run tells."""
-    for run in stored.finished(label).values():
+    for run in results.of(label).runs.values():
         if run.cost is not None:
             return run.cost
-    raise EvidenceError(f"{stored.folder}: no finished run of {label} tells its cost.")
+    raise EvidenceError(f"{results.source}: no finished run of {label} tells its cost.")

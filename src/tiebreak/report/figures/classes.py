@@ -4,19 +4,19 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from tiebreak.evidence.compare.per_class import compare_classes, confusion
-from tiebreak.evidence.describe.predictions import read_predicted
+from tiebreak.evidence.describe.predictions import predicted_by
 from tiebreak.report.palette import contender_colours
-from tiebreak.study.store import StoredStudy
+from tiebreak.results.results import Results
 
 
-def plot_per_class(stored: StoredStudy, a: str, b: str, ax: Axes | None = None) -> Axes:
+def plot_per_class(results: Results, a: str, b: str, ax: Axes | None = None) -> Axes:
     """The paired difference a - b in test accuracy within each class, in points, with its interval.
 
     `a`, `b`: labels of contenders. Each bar has the colour of the one that leads.
     Raises: EvidenceError if one has no finished run, or they have no seed in common.
     """
-    entries = compare_classes(read_predicted(stored, a), read_predicted(stored, b), level=stored.study.level)
-    colours = contender_colours([contender.label for contender in stored.study.contenders])
+    entries = compare_classes(predicted_by(results, a), predicted_by(results, b), level=results.rule.level)
+    colours = contender_colours(results.labels)
     axes = _axes(ax)
     places = np.arange(len(entries))
     differences = np.array([100 * (entry.accuracy_a - entry.accuracy_b) for entry in entries])
@@ -26,21 +26,21 @@ def plot_per_class(stored: StoredStudy, a: str, b: str, ax: Axes | None = None) 
             ends = (100 * entry.comparison.ci_low, 100 * entry.comparison.ci_high)
             axes.plot(ends, (place, place), color="0.2", marker="|")
     axes.axvline(0, color="0.2", linewidth=1)
-    axes.set_yticks(places, [stored.header.data.class_names[entry.label] for entry in entries])
+    axes.set_yticks(places, [results.examples.class_names[entry.label] for entry in entries])
     axes.invert_yaxis()
     axes.set(xlabel=f"{a} − {b} (points)", title="Difference in test accuracy by class")  # noqa: RUF001
     axes.spines[["top", "right"]].set_visible(False)
     return axes
 
 
-def plot_confusion(stored: StoredStudy, label: str, ax: Axes | None = None) -> Axes:
+def plot_confusion(results: Results, label: str, ax: Axes | None = None) -> Axes:
     """What a contender takes each class (row) for (column), as a share of the row, over all finished seeds.
 
     Raises: EvidenceError if it has no finished run.
     """
-    counts = confusion(read_predicted(stored, label))
+    counts = confusion(predicted_by(results, label))
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    axes, names = _axes(ax), stored.header.data.class_names
+    axes, names = _axes(ax), results.examples.class_names
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)  # the root lets small shares be seen
     axes.set_xticks(range(len(names)), names, rotation=90)
     axes.set_yticks(range(len(names)), names)

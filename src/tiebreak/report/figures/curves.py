@@ -11,7 +11,7 @@ from matplotlib.ticker import MaxNLocator
 
 from tiebreak.files import atomic_write
 from tiebreak.report.palette import COLOURS, contender_colours
-from tiebreak.training.loop import History
+from tiebreak.results.run import History
 
 AxesPair = tuple[Axes, Axes]
 

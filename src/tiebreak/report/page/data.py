@@ -13,11 +13,12 @@ from tiebreak.evidence.compare.per_class import ClassDifference, compare_classes
 from tiebreak.evidence.describe.calibration import Calibration, ReliabilityBin, calibrate
 from tiebreak.evidence.describe.curves import Overfitting, find_overfitting
 from tiebreak.evidence.describe.mistakes import Mistakes, find_mistakes, most_disputed, seed_disagreement
-from tiebreak.evidence.describe.predictions import Predicted, common_seeds, read_predicted
+from tiebreak.evidence.describe.predictions import Predicted, common_seeds, predicted_by
 from tiebreak.evidence.describe.quality import ContenderSummary
 from tiebreak.report.page.live import LiveModel
 from tiebreak.report.page.sheet import Sheet
 from tiebreak.report.palette import contender_colours
+from tiebreak.results.results import Results
 from tiebreak.study.store import StoredStudy
 
 SHOWN = 24  # images of a list
@@ -44,17 +45,17 @@ class Look:
     pairs: tuple[PairLook, ...]
 
 
-def look_at(stored: StoredStudy, summaries: Sequence[ContenderSummary]) -> Look:
+def look_at(results: Results) -> Look:
     """Ask the evidence everything that the page shows; one entry a contender, in the order of the plan.
 
-    Raises: StudyError if a predictions file is missing or damaged.
+    Raises: EvidenceError if a contender has no finished run.
     """
-    predicted = tuple(read_predicted(stored, summary.label) for summary in summaries)
+    predicted = tuple(predicted_by(results, label) for label in results.labels)
     pairs = tuple(
         PairLook(
             a=a,
             b=b,
-            classes=compare_classes(predicted[a], predicted[b], level=stored.study.level),
+            classes=compare_classes(predicted[a], predicted[b], level=results.rule.level),
             mistakes=find_mistakes(predicted[a], predicted[b]),
         )
         for a, b in combinations(range(len(predicted)), 2)
@@ -64,8 +65,8 @@ def look_at(stored: StoredStudy, summaries: Sequence[ContenderSummary]) -> Look:
         predicted=predicted,
         calibrations=tuple(calibrate(one) for one in predicted),
         overfittings=tuple(
-            find_overfitting([run.history for run in stored.finished(s.label).values() if run.history])
-            for s in summaries
+            find_overfitting([run.history for run in contender.runs.values() if run.history])
+            for contender in results.contenders
         ),
         pairs=pairs,
     )

@@ -38,6 +38,7 @@ from tiebreak.report.text.tables import (
     summary_table,
     update_table,
 )
+from tiebreak.results.results import Results
 from tiebreak.study.inside import read_anatomies, read_layers
 from tiebreak.study.store import StoredStudy
 
@@ -47,13 +48,16 @@ FILTER_COLUMNS = 16
 
 
 def write_page(
-    stored: StoredStudy, summaries: Sequence[ContenderSummary], judgements: Sequence[Judgement]
+    stored: StoredStudy,
+    results: Results,
+    summaries: Sequence[ContenderSummary],
+    judgements: Sequence[Judgement],
 ) -> Path:
     """Write report.html into the study folder, from that folder alone; gives its path.
 
     Raises: StudyError if a file of the folder is missing or damaged.
     """
-    look = look_at(stored, summaries)
+    look = look_at(results)
     sheet_file = read_sheet(stored.folder, stored.header.data)
     sheet, picture = sheet_file or (None, b"")
     chains = read_layers(stored.folder)

@@ -19,10 +19,11 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.describe.mistakes import find_mistakes, most_disputed
-from tiebreak.evidence.describe.predictions import Predicted, read_predicted
+from tiebreak.evidence.describe.predictions import Predicted, predicted_by
 from tiebreak.files import atomic_write
+from tiebreak.results.results import Results
 from tiebreak.rng import stream
-from tiebreak.study.store import DataFacts, StoredStudy
+from tiebreak.study.store import DataFacts
 
 PICTURE_FILE, LIST_FILE = "images.png", "images.json"
 MAX_IMAGES = 600
@@ -52,18 +53,14 @@ class Sheet(BaseModel):
     images: tuple[SheetImage, ...]
 
 
-def keep_sheet(stored: StoredStudy, data: ImageDataset) -> Sheet:
+def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
     """Choose the images of a study's report and write them into its folder.
 
     A third is a random sample; the rest is what its lists of mistakes and its confusion matrices ask for.
 
     Raises: OSError if the folder cannot be written.
     """
-    predicted = [
-        read_predicted(stored, contender.label)
-        for contender in stored.study.contenders
-        if stored.finished(contender.label)
-    ]
+    predicted = [predicted_by(results, contender.label) for contender in results.contenders if contender.runs]
     channels, height, width = data.image_shape
     room = min(MAX_IMAGES, max(MIN_IMAGES, MAX_BYTES // (channels * height * width)), len(data.test))
     sample = torch.randperm(len(data.test), generator=stream(0, "sheet"))[: max(1, room // 3)].tolist()
@@ -80,9 +77,9 @@ def keep_sheet(stored: StoredStudy, data: ImageDataset) -> Sheet:
             for index, label in zip(chosen, labels, strict=True)
         ),
     )
-    with atomic_write(stored.folder / PICTURE_FILE) as file:
+    with atomic_write(folder / PICTURE_FILE) as file:
         file.write(as_png(draw_grid(data.test_images[chosen].numpy(), COLUMNS)))
-    with atomic_write(stored.folder / LIST_FILE) as file:
+    with atomic_write(folder / LIST_FILE) as file:
         file.write(sheet.model_dump_json().encode() + b"\n")
     return sheet
 

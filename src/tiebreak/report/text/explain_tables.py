@@ -15,7 +15,8 @@ Answer = TypeVar("Answer")
 
 def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     """The content of explain.json, and what `--json` prints; a question that was not asked is left out."""
-    data = explanation.stored.header.data
+    results = explanation.results
+    data = results.examples
     answers = {
         "arrangement": _if_asked(explanation.arrangement, arrangement_as_json),
         "ladder": _if_asked(explanation.ladder, steps_as_json),
@@ -27,9 +28,9 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
     return {key: answer for key, answer in answers.items() if answer is not None} | {
         "a": explanation.a,
         "b": explanation.b,
-        "study": str(explanation.stored.folder),
+        "study": results.source,
         "dataset": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
-        "seeds": list(explanation.stored.study.seeds),
+        "seeds": list(results.rule.seeds),
         "sentences": explanation.sentences,
     }
 
@@ -55,7 +56,7 @@ def steps_as_json(ladder: Ladder) -> list[dict[str, Any]]:
         {
             "from": step.start,
             "to": step.end,
-            "ingredient": step.ingredient.value,
+            "ingredient": str(step.ingredient),
             "gain": step.gain.difference,
             "ci_low": step.gain.ci_low,
             "ci_high": step.gain.ci_high,

@@ -1,0 +1,98 @@
+"""Results: contenders x seeds on the same test images, and the rule by which they are to be judged.
+
+A study folder is one way to make them; files and arrays made elsewhere are others. Making them checks what
+every judgement relies on; what a reader must know beside the numbers is a note that travels with them.
+
+Shape letters: M test images.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Int64
+
+from tiebreak.errors import EvidenceError
+from tiebreak.results.run import Run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Examples:
+    """The test images that all contenders were asked about."""
+
+    name: str  # of the data set
+    class_names: tuple[str, ...]
+    truth: Int64[np.ndarray, " M"]
+    fingerprint: str | None = None  # of the whole data set
+    verified: bool | None = None  # whether it is known to be the published one
+    notes: tuple[str, ...] = ()  # what must be known of them
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rule:
+    """How a comparison is judged, fixed before its first run."""
+
+    seeds: tuple[int, ...]  # that were planned
+    level: float = 0.95  # of the intervals
+    equivalence: float | None = None  # differences in accuracy within it do not matter
+    baseline: str | None = None  # the contender that all others are compared with; None: all with all
+    looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ContenderRuns:
+    """All runs of one contender."""
+
+    label: str
+    runs: dict[int, Run]  # finished, by seed in the order of the plan
+    failed: dict[int, str]  # seed -> reason
+
+    def ended(self, seed: int) -> bool:
+        return seed in self.runs or seed in self.failed
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Results:
+    """What was predicted, by whom, on what.
+
+    Raises: EvidenceError if a run's predictions are not one for each test image, or of a class that the
+    data do not have.
+    """
+
+    source: str  # where they come from, for messages: a folder, a file
+    examples: Examples
+    rule: Rule
+    contenders: tuple[ContenderRuns, ...]
+    notes: tuple[str, ...] = ()  # what must be known beside the verdicts
+
+    def __post_init__(self) -> None:
+        classes, images = len(self.examples.class_names), len(self.examples.truth)
+        for contender in self.contenders:
+            for seed, run in contender.runs.items():
+                if len(run.answers) != images:
+                    raise EvidenceError(
+                        f"{self.source}: {contender.label}, seed {seed} has {len(run.answers):,} predictions "
+                        f"for {images:,} test images."
+                    )
+                if images and not 0 <= run.answers.min() <= run.answers.max() < classes:
+                    raise EvidenceError(
+                        f"{self.source}: {contender.label}, seed {seed} predicts a class that is none of "
+                        f"the {classes}."
+                    )
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(contender.label for contender in self.contenders)
+
+    def of(self, label: str) -> ContenderRuns:
+        """The contender of that label.
+
+        Raises: EvidenceError if there is none.
+        """
+        for contender in self.contenders:
+            if contender.label == label:
+                return contender
+        raise EvidenceError(f"{self.source}: no contender {label!r}; there are {', '.join(self.labels)}.")
+
+    def correct(self, label: str) -> dict[int, Bool[np.ndarray, " M"]]:
+        """Which test images each finished seed of a contender got right."""
+        return {seed: run.correct(self.examples.truth) for seed, run in self.of(label).runs.items()}

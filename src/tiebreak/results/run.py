@@ -1,0 +1,65 @@
+"""What one run leaves to be judged: its predictions, its learning curves and what it cost.
+
+Shape letters: M test images, V validation images, K classes.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float32, Float64, Int64
+from typing_extensions import TypedDict  # pydantic asks for this one before Python 3.12
+
+TINY = float(np.finfo(np.float32).tiny)  # a probability of 0 that float32 could not hold
+
+
+class History(TypedDict):
+    """One number an epoch: mean loss over samples, and the fraction correct."""
+
+    train_loss: list[float]
+    train_acc: list[float]
+    val_loss: list[float]
+    val_acc: list[float]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cost:
+    """Parameters and the arithmetic of one forward pass."""
+
+    params: int
+    flops: int  # floating-point operations of one image's forward pass; a multiply-add counts as two
+    bytes: int  # of the parameters and buffers in memory
+
+
+@dataclass(frozen=True, kw_only=True)
+class Timing:
+    """Seconds by the wall clock."""
+
+    train_seconds: float  # of all training epochs, evaluation left out
+    evaluate_seconds: float
+    images_per_second: float  # while training
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Run:
+    """One contender trained with one seed. What is not known of a run made elsewhere is None."""
+
+    seed: int
+    answers: Int64[np.ndarray, " M"]  # the predicted class of each test image
+    probs: Float32[np.ndarray, "M K"] | None = None
+    val_probs: Float32[np.ndarray, "V K"] | None = None
+    val_truth: Int64[np.ndarray, " V"] | None = None  # other images for each seed
+    history: History | None = None
+    cost: Cost | None = None
+    timing: Timing | None = None
+
+    def correct(self, truth: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " M"]:
+        """Which test images were classified correctly."""
+        return self.answers == truth
+
+
+def log_likelihood(
+    probs: Float32[np.ndarray, "M K"], truth: Int64[np.ndarray, " M"]
+) -> Float64[np.ndarray, " M"]:
+    """The log of the probability that was given to each true class; minus the cross-entropy loss."""
+    of_truth = probs[np.arange(len(truth)), truth].astype(np.float64)
+    return np.asarray(np.log(np.maximum(of_truth, TINY)))

@@ -1,0 +1,97 @@
+"""A study folder as `Results`: what its finished runs predicted, and the rule that its plan declares."""
+
+import numpy as np
+from jaxtyping import Int64
+
+from tiebreak.errors import StudyError
+from tiebreak.results.results import ContenderRuns, Examples, Results, Rule
+from tiebreak.results.run import Run
+from tiebreak.study.store import RunRecord, StoredStudy
+
+
+def study_results(stored: StoredStudy) -> Results:
+    """All that can be judged of a study.
+
+    Raises: StudyError if a file of predictions is missing or damaged, or if no run has finished.
+    """
+    study, data = stored.study, stored.header.data
+    contenders = tuple(
+        ContenderRuns(
+            label=contender.label,
+            runs={seed: _run(stored, record) for seed, record in stored.finished(contender.label).items()},
+            failed={
+                seed: record.reason or ""
+                for seed, record in stored.runs[contender.label].items()
+                if record.status == "failed"
+            },
+        )
+        for contender in study.contenders
+    )
+    return Results(
+        source=str(stored.folder),
+        examples=Examples(
+            name=data.name,
+            class_names=data.class_names,
+            truth=_truth(stored),
+            fingerprint=data.fingerprint,
+            verified=data.verified,
+            notes=data.notes,
+        ),
+        rule=Rule(
+            seeds=study.seeds,
+            level=study.level,
+            equivalence=study.equivalence,
+            baseline=study.baseline,
+            looks=study.looks,
+        ),
+        contenders=contenders,
+        notes=_notes(stored),
+    )
+
+
+def _run(stored: StoredStudy, record: RunRecord) -> Run:
+    predictions = stored.predictions(record.contender, record.seed)
+    return Run(
+        seed=record.seed,
+        answers=predictions.test_probs.argmax(axis=1),
+        probs=predictions.test_probs,
+        val_probs=predictions.val_probs,
+        val_truth=predictions.val_labels,
+        history=record.history,
+        cost=record.cost,
+        timing=record.timing,
+    )
+
+
+def _truth(stored: StoredStudy) -> Int64[np.ndarray, " M"]:
+    for contender in stored.study.contenders:
+        for seed in stored.finished(contender.label):
+            return stored.predictions(contender.label, seed).test_labels
+    reasons = {run.reason for runs in stored.runs.values() for run in runs.values() if run.reason}
+    raise StudyError(
+        f"{stored.folder}: no run has finished{': ' if reasons else ''}{next(iter(reasons), '')}."
+    )
+
+
+def _notes(stored: StoredStudy) -> tuple[str, ...]:
+    added = [
+        f"seeds were added by hand ({added.before} -> {added.now}), so the stated error rate is no longer "
+        "guaranteed; a study with --seeds auto may look early."
+        for added in stored.header.seeds_added
+    ]
+    return (*added, *_note_of_mixture(stored))
+
+
+def _note_of_mixture(stored: StoredStudy) -> list[str]:
+    """Runs of one contender are replicates of each other only if they were computed alike."""
+    mixed = []
+    for label, runs in stored.runs.items():
+        ways = {run.placement.winograd for run in runs.values() if run.placement is not None}
+        if len(ways) > 1:
+            mixed.append(label)
+    if not mixed:
+        return []
+    return [
+        f"some runs of {', '.join(mixed)} computed convolutions otherwise than others (winograd in "
+        "run.json), as by another version or without a C++ compiler."
+    ]
