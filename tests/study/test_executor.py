@@ -256,7 +256,7 @@ def test_settings_that_do_not_fit_are_refused() -> None:
     ]:
         with pytest.raises(StudyError, match=re.escape(complaint)):
             interpret({"contenders": ["mlp"], "execution": settings}, {})
-    assert interpret({"contenders": ["mlp"]}, {"execution": {"workers": "3"}})[1].workers == 3
+    assert interpret({"contenders": ["mlp"]}, {"workers": "3"})[1].workers == 3
 
 
 def test_ray_that_is_not_installed_is_told(digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from tiebreak.errors import TiebreakError
-from tiebreak.study.study_file import interpret, read_study_file
+from tiebreak.errors import StudyError, TiebreakError
+from tiebreak.study.study_file import PLACES, interpret, read_study_file, sort_settings
+from tiebreak.training.recipe import Recipe
 
 FULL = """
 seeds = [3, 5]
@@ -127,3 +128,23 @@ def test_missing_files_folders_and_bytes_are_named(tmp_path):
     (tmp_path / "bytes.toml").write_bytes(b"\xff\xfe\x00")
     with pytest.raises(TiebreakError, match="is not a TOML file"):
         read_study_file(tmp_path / "bytes.toml", {})
+
+
+def test_python_can_say_all_that_a_file_and_the_command_line_can(full):
+    settings = {"seeds": [3, 5], "level": 0.9, "dataset": "digits", "val_size": 100, "device": "cpu"}
+    content = sort_settings(settings | {"recipe": Recipe(epochs=9, optimizer="sgd"), "epochs": 7})
+    small = {"model": "cnn(width=8)", "label": "small", "recipe": {"lr": 0.01, "epochs": 2}}
+    study, execution, _ = interpret(content | {"contenders": ["mlp", small]}, {})
+    from_file, of_file, _ = read_study_file(full, {})
+    assert (study, execution) == (from_file, of_file)
+
+
+def test_every_option_of_the_command_line_is_a_setting():
+    from tiebreak.cli.options import SHARED
+
+    assert set(SHARED) <= set(PLACES)
+
+
+def test_an_unknown_setting_is_answered_with_the_nearest():
+    with pytest.raises(StudyError, match=r'unknown setting "epoch"\. Did you mean "?epochs'):
+        sort_settings({"epoch": 3})

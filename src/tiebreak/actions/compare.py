@@ -1,69 +1,49 @@
 """`tiebreak compare`: contenders named in words, trained side by side and judged."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rich.console import Console
 
 from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.run import run
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.study.plan import (
-    DEFAULT_DATASET,
-    DEFAULT_SEEDS,
-    DataChoice,
-    Execution,
-    choose_seeds,
-    make_recipe,
-    make_study,
-    parse_contender,
-)
-from tiebreak.training.recipe import Recipe
+from tiebreak.study.plan import DEFAULT_DATASET, Execution, Study
+from tiebreak.study.study_file import interpret, sort_settings
 
 
 def compare(
-    contenders: Sequence[str],
-    data: str | ImageDataset = DEFAULT_DATASET,
+    contenders: Sequence[str | Mapping[str, Any]],
+    data: str | Path | ImageDataset = DEFAULT_DATASET,
     *,
-    seeds: int | Sequence[int] | Literal["auto"] = DEFAULT_SEEDS,
-    max_seeds: int | None = None,
-    looks: Sequence[int] | None = None,
-    equivalence: float | None = None,
-    baseline: str | None = None,
-    recipe: Recipe | None = None,
-    out: Path | str | None = None,
-    device: str = "auto",
-    threads: int = 1,
     progress: bool = True,
-    **recipe_settings: Any,
+    **settings: Any,
 ) -> Verdicts:
     """Train contenders side by side and judge them.
 
-    Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"]; `data` - a
-    data set or its name; `seeds` - how many, or which, or "auto": until it is decided, judged at `looks` and
-    with at most `max_seeds`; `equivalence` - a difference that would not matter, 0.01 is one point;
-    `baseline` - the label that all others are compared with; `recipe_settings` - what differs from `recipe`,
-    e.g. epochs=10; `out` - the study folder, by default one named after the plan. If it holds a part of this
-    study already, the rest is trained.
+    Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"], or the tables
+    of a study file, e.g. {"model": "cnn", "transforms": ["permute-pixels"]}; `data` - a data set or its name;
+    `settings` - every key of a study file and every option of the command line, by its name: seeds (a number,
+    a list, or "auto" with looks and max_seeds), level, equivalence, baseline, out; epochs, lr, batch_size and
+    the rest of the recipe; val_size, resize, data_dir; device, threads, precision, executor, workers, ...
 
     Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
     """
-    base = make_recipe(recipe or Recipe(), recipe_settings)
-    choice = DataChoice(name=data if isinstance(data, str) else data.name)
-    study = make_study(
-        contenders=tuple(parse_contender(text, base) for text in contenders),
-        **choose_seeds(None if seeds == "auto" else seeds, looks, max_seeds),
-        equivalence=equivalence,
-        baseline=baseline,
-        data=choice,
-    )
-    console = Console(quiet=not progress)
-    execution = Execution(device=device, threads=threads)
-    return run(
-        study,
-        execution,
-        Path(out) if out else None,
-        data if isinstance(data, ImageDataset) else None,
-        console,
-    )
+    study, execution, out, given = read_call(contenders, data, settings)
+    return run(study, execution, out, given, Console(quiet=not progress))
+
+
+def read_call(
+    contenders: Sequence[str | Mapping[str, Any]],
+    data: str | Path | ImageDataset,
+    settings: Mapping[str, Any],
+) -> tuple[Study, Execution, Path | None, ImageDataset | None]:
+    """What a Python call means: as a study file would, with a data set that may be at hand already.
+
+    Raises: StudyError for an unknown or wrong setting.
+    """
+    given = data if isinstance(data, ImageDataset) else None
+    name = str(data) if given is None else given.name
+    content = sort_settings({"contenders": list(contenders), "dataset": name, **settings})
+    return (*interpret(content, {}), given)

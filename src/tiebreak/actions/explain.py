@@ -3,13 +3,14 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
+from tiebreak.actions.compare import read_call
 from tiebreak.actions.distort import measure_distortions, measured_answers
 from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.data.catalog import load_dataset
@@ -31,12 +32,8 @@ from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     DEFAULT_DATASET,
     Contender,
-    DataChoice,
     Execution,
     Study,
-    make_recipe,
-    make_study,
-    parse_contender,
 )
 from tiebreak.study.questions import (
     DEFAULT_QUESTIONS,
@@ -57,7 +54,6 @@ from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import StoredStudy, extend_study, read_study
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.precision import choose_precision
-from tiebreak.training.recipe import Recipe
 
 DEFAULT_SEEDS = 3
 
@@ -108,37 +104,24 @@ def make_request(study: Study, ask: str | None, budget: str | None, out: Path | 
 
 
 def explain(
-    a: str,
-    b: str,
-    data: str | ImageDataset = DEFAULT_DATASET,
+    a: str | Mapping[str, Any],
+    b: str | Mapping[str, Any],
+    data: str | Path | ImageDataset = DEFAULT_DATASET,
     *,
     ask: str | None = None,
-    seeds: int | Sequence[int] = DEFAULT_SEEDS,
     budget: str | None = None,
-    recipe: Recipe | None = None,
-    out: Path | str | None = None,
-    device: str = "auto",
-    threads: int = 1,
     progress: bool = True,
-    **recipe_settings: Any,
+    **settings: Any,
 ) -> Explanation:
     """Why `b` leads `a`: train what the questions need and answer them.
 
-    Arguments: `a`, `b` - models as on the command line; `ask` - e.g. "arrangement,ladder,size,data,shift";
-    `budget` - e.g. "10m", which then decides about seeds, and about epochs up to the recipe's; `out` - the
-    folder, by default one named after the plan, where what was trained before is used again.
+    Arguments: `ask` - e.g. "arrangement,ladder,size,data,shift"; `budget` - e.g. "10m", which then decides
+    about seeds, and about epochs up to the recipe's; the others as for `compare`, with 3 seeds.
 
     Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
     """
-    base = make_recipe(recipe or Recipe(), recipe_settings)
-    study = make_study(
-        contenders=(parse_contender(a, base), parse_contender(b, base)),
-        seeds=seeds if isinstance(seeds, int) else tuple(seeds),
-        data=DataChoice(name=data if isinstance(data, str) else data.name),
-    )
-    request = make_request(study, ask, budget, Path(out) if out else None)
-    execution = Execution(device=device, threads=threads)
-    given = data if isinstance(data, ImageDataset) else None
+    study, execution, out, given = read_call([a, b], data, {"seeds": DEFAULT_SEEDS} | settings)
+    request = make_request(study, ask, budget, out)
     return run_explanation(request, execution, given, Console(quiet=not progress))
 
 

@@ -8,8 +8,6 @@ from typing import Annotated, Any
 
 import typer
 
-Out = Annotated[Path | None, typer.Option(help="The study folder; by default one named after the plan.")]
-
 
 def _seeds(text: str) -> int | str:
     if text == "auto":
@@ -26,101 +24,97 @@ def _looks(text: str) -> tuple[int, ...]:
     return tuple(map(int, parts))
 
 
-Seeds = Annotated[
-    str | None,
-    typer.Option(
-        parser=_seeds,
-        metavar="N|auto",
-        help="How many seeds each contender is trained with (5; explain: 3); auto: until decided.",
-    ),
-]
-MaxSeeds = Annotated[int | None, typer.Option(min=2, help="With --seeds auto: the most seeds.")]
-Looks = Annotated[
-    str | None,
-    typer.Option(
-        parser=_looks, metavar="N,N,...", help="With --seeds auto: when to judge, in seeds (3,5,8,12,20,30)."
-    ),
-]
-Equivalence = Annotated[
-    float | None, typer.Option(help="A difference in accuracy that would not matter: 0.01 is one point.")
-]
-Baseline = Annotated[
-    str | None, typer.Option(help="Compare all contenders with this one, not each with each.")
-]
-Epochs = Annotated[int | None, typer.Option(min=1, help="Passes over the training split (5).")]
-BatchSize = Annotated[int | None, typer.Option(min=1, help="Images in a step (128).")]
-LearningRate = Annotated[float | None, typer.Option("--lr", help="Learning rate (0.001).")]
-Dataset = Annotated[
-    str | None,
-    typer.Option(help="A name from 'tiebreak data list' (fashion-small), folder:PATH or arrays:FILE.npz."),
-]
-DataDir = Annotated[Path | None, typer.Option(help="A folder that already holds the data set's files.")]
-ValSize = Annotated[int | None, typer.Option(min=1, help="Training images kept for validation (a tenth).")]
-Resize = Annotated[int | None, typer.Option(min=1, help="Height and width to scale a folder's images to.")]
-Device = Annotated[str | None, typer.Option(help="auto, cpu, cuda or mps.")]
-Threads = Annotated[int | None, typer.Option(min=1, help="CPU threads that a run uses (1).")]
-Executor = Annotated[
-    str | None, typer.Option(help="Where runs are computed: auto, serial, processes or ray.")
-]
-Workers = Annotated[
-    str | None,
-    typer.Option(help="Processes side by side: a number, or auto for what cores and memory allow."),
-]
-Address = Annotated[str | None, typer.Option(help="A Ray cluster; without it Ray starts on this machine.")]
-CpusPerRun = Annotated[float | None, typer.Option(min=0, help="CPUs that Ray keeps for a run.")]
-GpusPerRun = Annotated[float | None, typer.Option(min=0, help="GPUs that Ray keeps for a run, e.g. 0.25.")]
-RetryFailed = Annotated[bool | None, typer.Option("--retry-failed", help="Train failed runs again.")]
-Precision = Annotated[
-    str | None, typer.Option(help="auto, fp32 or bf16; auto: bf16 where the hardware has it.")
-]
+def _option(panel: str, what: str, *names: str, **more: Any) -> Any:
+    return typer.Option(*names, help=what, rich_help_panel=panel, **more)
+
+
+_study, _recipe, _data, _machine = (
+    functools.partial(_option, panel)
+    for panel in ("Study", "Recipe", "Data", "Where and how runs are computed")
+)
+
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
 
-# name -> (table of the study file, or "" for its top level; declaration)
-SHARED: dict[str, tuple[str, Any]] = {
-    "out": ("", Out),
-    "seeds": ("", Seeds),
-    "max_seeds": ("", MaxSeeds),
-    "looks": ("", Looks),
-    "equivalence": ("", Equivalence),
-    "baseline": ("", Baseline),
-    "epochs": ("recipe", Epochs),
-    "batch_size": ("recipe", BatchSize),
-    "lr": ("recipe", LearningRate),
-    "dataset": ("data", Dataset),
-    "data_dir": ("data", DataDir),
-    "val_size": ("data", ValSize),
-    "resize": ("data", Resize),
-    "device": ("execution", Device),
-    "threads": ("execution", Threads),
-    "executor": ("execution", Executor),
-    "workers": ("execution", Workers),
-    "address": ("execution", Address),
-    "cpus_per_run": ("execution", CpusPerRun),
-    "gpus_per_run": ("execution", GpusPerRun),
-    "retry_failed": ("execution", RetryFailed),
-    "precision": ("execution", Precision),
+# Options that single commands take too.
+Dataset = Annotated[
+    str | None,
+    _data("A name from 'tiebreak data list' (fashion-small), folder:PATH or arrays:FILE.npz."),
+]
+DataDir = Annotated[Path | None, _data("A folder that already holds the data set's files.")]
+Resize = Annotated[int | None, _data("Height and width to scale a folder's images to.", min=1)]
+BatchSize = Annotated[int | None, _recipe("Images in a step (128).", min=1)]
+LearningRate = Annotated[float | None, _recipe("Learning rate (0.001).", "--lr")]
+Threads = Annotated[int | None, _machine("CPU threads that a run uses (1).", min=1)]
+
+# The options of a study by their names in a study file; `study_file.PLACES` knows the table of each.
+SHARED: dict[str, Any] = {
+    "out": Annotated[Path | None, _study("The study folder; by default one named after the plan.")],
+    "seeds": Annotated[
+        str | None,
+        _study(
+            "How many seeds each contender is trained with (5; explain: 3); auto: until decided.",
+            parser=_seeds,
+            metavar="N|auto",
+        ),
+    ],
+    "max_seeds": Annotated[int | None, _study("With --seeds auto: the most seeds.", min=2)],
+    "looks": Annotated[
+        str | None,
+        _study(
+            "With --seeds auto: when to judge, in seeds (3,5,8,12,20,30).", parser=_looks, metavar="N,N,..."
+        ),
+    ],
+    "level": Annotated[float | None, _study("Of the intervals (0.95).")],
+    "equivalence": Annotated[
+        float | None, _study("A difference in accuracy that would not matter: 0.01 is one point.")
+    ],
+    "baseline": Annotated[str | None, _study("Compare all contenders with this one, not each with each.")],
+    "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
+    "batch_size": BatchSize,
+    "lr": LearningRate,
+    "optimizer": Annotated[str | None, _recipe("adam, adamw or sgd (adam).")],
+    "momentum": Annotated[float | None, _recipe("Of sgd (0.9).")],
+    "weight_decay": Annotated[float | None, _recipe("Pull of the weights towards 0 (0).")],
+    "schedule": Annotated[str | None, _recipe("Of the learning rate: constant or cosine (constant).")],
+    "label_smoothing": Annotated[float | None, _recipe("Share of the target given to all classes (0).")],
+    "flip": Annotated[bool | None, _recipe("Mirror training images at random.", "--flip", metavar="")],
+    "crop": Annotated[int | None, _recipe("Shift training images by up to so many pixels (0).", min=0)],
+    "dataset": Dataset,
+    "data_dir": DataDir,
+    "val_size": Annotated[int | None, _data("Training images kept for validation (a tenth).", min=1)],
+    "resize": Resize,
+    "device": Annotated[str | None, _machine("auto, cpu, cuda or mps.")],
+    "threads": Threads,
+    "precision": Annotated[str | None, _machine("auto, fp32 or bf16; auto: bf16 where the hardware has it.")],
+    "executor": Annotated[str | None, _machine("auto, serial, processes or ray.")],
+    "workers": Annotated[
+        str | None, _machine("Processes side by side: a number, or auto for what cores and memory allow.")
+    ],
+    "address": Annotated[str | None, _machine("A Ray cluster; without it Ray starts on this machine.")],
+    "cpus_per_run": Annotated[float | None, _machine("CPUs that Ray keeps for a run.", min=0)],
+    "gpus_per_run": Annotated[float | None, _machine("GPUs that Ray keeps for a run, e.g. 0.25.", min=0)],
+    "checkpoint_seconds": Annotated[
+        float | None, _machine("Between checkpoints inside an epoch (30).", min=0)
+    ],
+    "retry_failed": Annotated[
+        bool | None, _machine("Train failed runs again.", "--retry-failed", metavar="")
+    ],
 }
-FILE_KEYS = {"dataset": "name"}  # where option and key of the file have different names
 
 
 def with_study_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the shared options; it receives those that were given as `overrides`, by table."""
+    """Give a command the shared options; it receives those that were given as `overrides`."""
     signature = inspect.signature(command)
     own = [parameter for parameter in signature.parameters.values() if parameter.name != "overrides"]
     shared = [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=annotation)
-        for name, (_, annotation) in SHARED.items()
+        for name, annotation in SHARED.items()
     ]
 
     @functools.wraps(command)
     def with_overrides(**values: Any) -> None:
-        overrides: dict[str, Any] = {}
-        for name, (table, _) in SHARED.items():
-            value = values.pop(name)
-            if value is not None:
-                target = overrides.setdefault(table, {}) if table else overrides
-                target[FILE_KEYS.get(name, name)] = value
-        command(**values, overrides=overrides)
+        given = {name: values.pop(name) for name in SHARED}
+        command(**values, overrides={name: value for name, value in given.items() if value is not None})
 
     ordered = sorted([*own, *shared], key=lambda parameter: parameter.kind)
     with_overrides.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]

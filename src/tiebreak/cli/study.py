@@ -89,11 +89,10 @@ def explain(
 
 def _import_ahead(overrides: dict[str, Any]) -> None:
     """Let another core import PyTorch for the workers, while this process imports it for itself."""
-    execution = overrides.get("execution", {})
-    if execution.get("executor", "auto") in ("auto", "processes") and execution.get("workers") != "1":
+    if overrides.get("executor", "auto") in ("auto", "processes") and overrides.get("workers") != "1":
         from tiebreak.study.fork_server import start_early
 
-        start_early(execution.get("threads", 1))
+        start_early(overrides.get("threads", 1))
 
 
 def _run(planned: Any, as_json: bool) -> None:

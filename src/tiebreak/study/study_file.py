@@ -1,12 +1,13 @@
 """The study file: a study written down in TOML, with all that the command line can say and more."""
 
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
-from tiebreak.errors import StudyError, TiebreakError
+from tiebreak.errors import StudyError, TiebreakError, did_you_mean
 from tiebreak.study.plan import (
     DEFAULT_SEEDS,
     MAX_SEEDS,
@@ -71,10 +72,43 @@ class StudyFile(Plan):
     execution: Execution = Execution()
 
 
-def read_study_file(path: Path, overrides: dict[str, Any]) -> tuple[Study, Execution, Path | None]:
+# Where a setting of the command line or of a Python call stands in a study file: table ("": none) and key.
+PLACES: dict[str, tuple[str, str]] = {
+    **{key: ("", key) for key in StudyFile.model_fields},
+    **{key: ("data", key) for key in DataChoice.model_fields},
+    **{key: ("recipe", key) for key in Recipe.model_fields},
+    **{key: ("execution", key) for key in Execution.model_fields},
+}
+PLACES["dataset"] = PLACES.pop("name")  # "name" alone would not say of what
+
+
+def sort_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Settings by their names alone, such as lr=0.01, as the tables of a study file.
+
+    A table as a whole may be among them, such as recipe=Recipe(epochs=3); what stands beside it wins.
+
+    Raises: StudyError for a name that no table has.
+    """
+    tables: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name not in PLACES:
+            raise StudyError(f'unknown setting "{name}". {did_you_mean(name, PLACES)}')
+        table, key = PLACES[name]
+        if isinstance(value, BaseModel):
+            value = value.model_dump(exclude_unset=True)
+        if not table and isinstance(value, Mapping):
+            tables[key] = {**value, **tables.get(key, {})}
+        elif table:
+            tables.setdefault(table, {})[key] = value
+        else:
+            tables[key] = value
+    return tables
+
+
+def read_study_file(path: Path, settings: Mapping[str, Any]) -> tuple[Study, Execution, Path | None]:
     """The study in a TOML file, how to run it, and its folder if one is named.
 
-    `overrides` has the form of the file; what it says wins, a contender's own recipe included.
+    `settings`, by their names alone, win over the file, a contender's own recipe included.
 
     Raises: StudyError if the file is missing or not TOML, or has an unknown or wrong key.
     """
@@ -89,13 +123,17 @@ def read_study_file(path: Path, overrides: dict[str, Any]) -> tuple[Study, Execu
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise StudyError(f"{path} is not a TOML file: {error}") from None
     try:
-        return interpret(content, overrides)
+        return interpret(content, settings)
     except TiebreakError as error:
         raise type(error)(f"{path}: {error}") from None
 
 
-def interpret(content: dict[str, Any], overrides: dict[str, Any]) -> tuple[Study, Execution, Path | None]:
-    """What the content of a study file means, once overrides of the same form have been laid over it."""
+def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Study, Execution, Path | None]:
+    """What the content of a study file means, once settings (`sort_settings`) have been laid over it.
+
+    Raises: StudyError for an unknown or wrong key.
+    """
+    overrides = sort_settings(settings)
     merged = content | {
         key: _lay_over(content.get(key, {}), value) if isinstance(value, dict) else value
         for key, value in overrides.items()
