@@ -18,6 +18,7 @@ check: .venv/.installed-dev            ## formatter, linter, types, import direc
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+	$(BIN)/python tools/draw_rooms.py --check
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
 
 bench: .venv/.installed                ## what is fast on this machine, against what
