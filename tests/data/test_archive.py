@@ -56,6 +56,11 @@ def bomb():
     return packed((info("set/readme", size=50_000_000), bytes(50_000_000)))
 
 
+def announcing(size):
+    """A member's header that announces a size, and nothing behind it."""
+    return gzip.compress(info("set/readme", size=size).tobuf())
+
+
 HOSTILE = {
     "absolute path": (packed((info("/etc/passwd"), b"")), "refused, it holds the path '/etc/passwd' outside"),
     "climbing path": (packed((info("set/../../x"), b"")), "refused, it holds the path 'set/../../x' outside"),
@@ -68,6 +73,8 @@ HOSTILE = {
         packed((info("set/names", size=101), bytes(101))),
         "has 101 bytes, expected at most 100",
     ),
+    "a terabyte announced": (announcing(2**43), "unpacks to more than the 4,195,404 bytes"),
+    "a gigabyte announced": (announcing(2**30), "unpacks to more than the 4,195,404 bytes"),
     "bomb": (bomb(), "unpacks to more than the 4,195,404 bytes"),
     "web page": (
         b"<html>not found</html>",

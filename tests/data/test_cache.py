@@ -1,3 +1,4 @@
+import os
 import shutil
 import stat
 from dataclasses import dataclass, field
@@ -6,8 +7,8 @@ import pytest
 import torch
 
 from tiebreak.data import cache
-from tiebreak.data.cache import ARRAYS, Source, load_prepared
-from tiebreak.data.dataset import ImageDataset, make_dataset
+from tiebreak.data.cache import Source, files_identity, load_prepared
+from tiebreak.data.dataset import ARRAYS, ImageDataset, facts_of, make_dataset
 
 
 @dataclass
@@ -32,8 +33,7 @@ class Counted:
 def assert_same(a, b):
     for name in ARRAYS:
         assert torch.equal(getattr(a, name), getattr(b, name))
-    for name in ("name", "class_names", "mean", "std", "fingerprint", "verified", "notes"):
-        assert getattr(a, name) == getattr(b, name)
+    assert facts_of(a) == facts_of(b)
 
 
 def entry(own_cache):
@@ -57,6 +57,21 @@ def test_another_identity_is_another_entry():
     first.load()
     second.load()
     assert len(second.builds) == 1
+
+
+def test_the_identity_of_files_tells_another_file_of_the_same_size_and_time(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    for path in (one, other):
+        path.write_bytes(path.name[:2].encode())
+        os.utime(path, ns=(0, 0))
+    before = files_identity([one])
+    assert files_identity([one]) == before
+    other.replace(one)
+    assert files_identity([one]) != before
+    before = files_identity([one])
+    one.write_bytes(b"xy")
+    os.utime(one, ns=(0, 0))
+    assert files_identity([one]) != before
 
 
 def test_writing_to_the_arrays_leaves_the_files_alone():

@@ -1,13 +1,16 @@
 import subprocess
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from sklearn.datasets import load_digits
 
-from tiebreak.data.catalog import NAMED, dataset_names, fetch_dataset, load_dataset
+from tiebreak.data.catalog import NAMED, dataset_names, load_dataset
 from tiebreak.data.fashion_small import FINGERPRINT
 from tiebreak.data.idx import FASHION_MNIST
+from tiebreak.data.names import NAMES, dataset_name
 from tiebreak.errors import DataError
 
 
@@ -53,8 +56,41 @@ def test_names_say_what_is_at_hand(own_cache):
     assert {name: there for name, _, there in dataset_names()}["cifar10"]
 
 
-def test_what_comes_with_the_package_needs_no_fetching():
-    assert fetch_dataset("fashion-small") == []
+@pytest.mark.parametrize(
+    ("spec", "name"),
+    [
+        ("CIFAR10", "cifar10"),
+        ("CIFAR-10", "cifar10"),
+        ("Fashion-MNIST", "fashion-mnist"),
+        ("FashionMNIST", "fashion-mnist"),
+        ("fashion_small", "fashion-small"),
+        ("Shapes(cue='colour')", "shapes(cue='colour')"),
+        ("Folder:My_Photos", "folder:My_Photos"),
+        ("imagenet", "imagenet"),
+        ("my:Data", "my:Data"),
+        (Path("set.npz"), "arrays:set.npz"),
+        (Path("/"), "folder:/"),
+    ],
+)
+def test_a_name_is_known_however_it_is_spelt(spec, name):
+    assert dataset_name(spec) == name
+
+
+def test_every_name_has_a_source():
+    assert list(NAMED) == list(NAMES)
+
+
+def test_a_path_may_begin_at_home(tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    images = np.arange(8, dtype=np.uint8).reshape(4, 2, 1)
+    np.savez(tmp_path / "set.npz", x_train=images, y_train=[0, 1] * 2, x_test=images + 9, y_test=[0, 1] * 2)
+    expected = load_dataset(f"arrays:{tmp_path}/set.npz").fingerprint
+    for spec in ("arrays:~/set.npz", Path("~/set.npz"), tmp_path / "set.npz"):
+        assert load_dataset(spec).fingerprint == expected
+    with pytest.raises(DataError, match=f"folder: {tmp_path} has no folder train"):
+        load_dataset("folder:~")
+    with pytest.raises(DataError, match=f"mnist: {tmp_path} holds no train-images"):
+        load_dataset("mnist", data_dir=Path("~"))
 
 
 @pytest.mark.parametrize(
@@ -66,7 +102,7 @@ def test_what_comes_with_the_package_needs_no_fetching():
         ("two\nlines", {}, r"Unknown data set 'two\\nlines'"),
         ("folder", {}, "folder: needs a path. Give it as folder:PATH"),
         ("arrays:", {}, "arrays: needs a path. Give it as arrays:FILE.npz"),
-        ("folder:gone", {}, "folder: gone has no folder train"),
+        ("folder:gone", {}, r"folder: there is no folder gone\. Give one that holds train/<class>"),
         ("fashion-small", {"data_dir": "."}, "takes no --data-dir; that is for cifar10, cifar100, mnist"),
         ("folder:x", {"data_dir": "."}, "folder:x takes no --data-dir"),
         ("cifar10", {"data_dir": "gone"}, "cifar10: --data-dir .*gone is no folder"),
@@ -86,11 +122,6 @@ def test_what_cannot_be_is_one_line(tmp_path, monkeypatch, spec, options, messag
     with pytest.raises(DataError, match=message) as e:
         load_dataset(spec, **options)
     assert len(str(e.value).splitlines()) == 1
-
-
-def test_fetching_an_unknown_name_is_refused():
-    with pytest.raises(DataError, match='Did you mean "mnist"'):
-        fetch_dataset("mnits")
 
 
 def test_what_only_some_data_sets_need_is_not_imported():

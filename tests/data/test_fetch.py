@@ -3,17 +3,21 @@
 import hashlib
 import http.server
 import itertools
+import subprocess
+import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
+from filelock import FileLock
 
 from tiebreak.data.fetch import Patience, RemoteFile, fetch_file
 from tiebreak.errors import DataError
 
 CONTENT = bytes(itertools.islice(itertools.cycle(range(251)), 300_000))
 HALF = len(CONTENT) // 2
-QUICK = Patience(stall=0.3, window=0.05, fast=200_000, least=10_000)
+QUICK = Patience(stall=1.5, window=0.05, fast=20_000, least=10_000)
 
 
 class Mirror(http.server.BaseHTTPRequestHandler):
@@ -97,6 +101,42 @@ class Mirror(http.server.BaseHTTPRequestHandler):
         while not self.stop.wait(0.02):
             self.wfile.write(b"\0")
 
+    def answer_drip_head(self):
+        """A head that goes on and on, a byte at a time."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nX-More: ")
+        while not self.stop.wait(0.02):
+            self.wfile.write(b"x")
+
+    def answer_not_yet(self):
+        """Answers before the answer, for ever."""
+        while not self.stop.wait(0.02):
+            self.wfile.write(b"HTTP/1.1 103 Early Hints\r\n\r\n")
+
+    def answer_drip_chunk(self):
+        """A piece whose length is never said to the end."""
+        self.wfile.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5;")
+        while not self.stop.wait(0.02):
+            self.wfile.write(b"x")
+
+    def answer_elsewhere_without_end(self):
+        """A redirect whose body never ends."""
+        self.reply(b"", 302, Location="/good", length=10**12)
+        while not self.stop.wait(0.02):
+            self.wfile.write(bytes(1_000))
+
+    def answer_refuse_to_continue(self):
+        if self.headers["Range"]:
+            self.reply(b"", 416, Content_Range=f"bytes */{len(CONTENT)}")
+        else:
+            self.reply(CONTENT)
+
+    def answer_continue_elsewhere(self):
+        """What is asked to go on goes on five bytes too late."""
+        if self.headers["Range"]:
+            self.reply(CONTENT[5:], 206, Content_Range=f"bytes 5-{len(CONTENT) - 1}/{len(CONTENT)}")
+        else:
+            self.reply(CONTENT)
+
     def answer_stall(self):
         self.reply(CONTENT[:HALF], length=len(CONTENT))
         self.stop.wait()
@@ -153,7 +193,10 @@ FAILURES = {
     "round": "redirects without end",
     "to_no_server": "connection failed or broke off",
     "drip": "slower than 10 kB/s",
-    "stall": "nothing came for 0.3 s",
+    "stall": "nothing came for 1.5 s",
+    "drip_head": "nothing came for 1.5 s",
+    "not_yet": "nothing came for 1.5 s",
+    "drip_chunk": "nothing came for 1.5 s",
 }
 
 
@@ -162,8 +205,8 @@ def test_a_bad_mirror_is_left_for_the_next(mirror, tmp_path, path):
     base, handler = mirror
     target = fetch_file(remote(base, path, "good"), tmp_path, patience=QUICK)
     assert target.read_bytes() == CONTENT
-    assert [file.name for file in tmp_path.iterdir()] == ["set.tar.gz"]
-    assert handler.asked[0][0] == f"/{path}" and handler.asked[-1][0] == "/good"
+    assert [file.name for file in sorted(tmp_path.iterdir())] == [".set.tar.gz.lock", "set.tar.gz"]
+    assert handler.asked[0][0] == f"/{path}" and "/good" in dict(handler.asked)
 
 
 @pytest.mark.parametrize(("path", "why"), FAILURES.items())
@@ -182,8 +225,46 @@ def test_no_server_at_all_is_said(tmp_path):
         fetch_file(remote("http://127.0.0.1:9/", "x"), tmp_path, patience=QUICK)
 
 
-def test_a_redirect_is_followed(mirror, tmp_path):
-    assert fetch_file(remote(mirror[0], "elsewhere"), tmp_path).read_bytes() == CONTENT
+@pytest.mark.parametrize("path", ["elsewhere", "elsewhere_without_end"])
+def test_a_redirect_is_followed_and_its_body_not_read(mirror, tmp_path, path):
+    assert fetch_file(remote(mirror[0], path), tmp_path, patience=QUICK).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("path", ["refuse_to_continue", "continue_elsewhere"])
+def test_where_going_on_is_refused_the_same_mirror_starts_over(mirror, tmp_path, path):
+    base, handler = mirror
+    (tmp_path / "set.tar.gz.part").write_bytes(CONTENT[:1_000])
+    assert fetch_file(remote(base, path), tmp_path).read_bytes() == CONTENT
+    assert handler.asked == [(f"/{path}", "bytes=1000-"), (f"/{path}", None)]
+
+
+def test_of_several_processes_one_fetches_and_the_others_wait(mirror, tmp_path):
+    base, handler = mirror
+    program = (
+        "import sys; from pathlib import Path; from tiebreak.data.fetch import RemoteFile, fetch_file\n"
+        f"fetch_file({remote(base, 'slow')!r}, Path(sys.argv[1]))"
+    )
+    processes = [subprocess.Popen([sys.executable, "-c", program, str(tmp_path)]) for _ in range(3)]
+    assert [process.wait() for process in processes] == [0, 0, 0]
+    assert (tmp_path / "set.tar.gz").read_bytes() == CONTENT
+    assert handler.asked == [("/slow", None)]
+
+
+def test_who_waits_for_another_process_is_told(mirror, tmp_path, caplog):
+    locked = threading.Event()
+
+    def hold():
+        with FileLock(tmp_path / ".set.tar.gz.lock"):
+            locked.set()
+            while "waiting for it" not in caplog.text:
+                time.sleep(0.01)
+
+    holder = threading.Thread(target=hold)
+    holder.start()
+    locked.wait()
+    assert fetch_file(remote(mirror[0], "good"), tmp_path).read_bytes() == CONTENT
+    holder.join()
+    assert "Another process is fetching set.tar.gz; waiting for it." in caplog.text
 
 
 def test_what_was_interrupted_goes_on_at_the_next_mirror(mirror, tmp_path):
@@ -195,7 +276,7 @@ def test_what_was_interrupted_goes_on_at_the_next_mirror(mirror, tmp_path):
     offset = int(handler.asked[1][1].removeprefix("bytes=").rstrip("-"))
     assert handler.asked == [("/drop", None), ("/good", f"bytes={offset}-")] and 0 < offset <= HALF
     there = [state[1] for state in seen]
-    assert there == sorted(there) and seen[-1] == ("set.tar.gz", len(CONTENT), len(CONTENT))
+    assert there == sorted(there) and seen[-1] == ("fetching set.tar.gz (0 MiB)", len(CONTENT), len(CONTENT))
 
 
 def test_what_was_interrupted_goes_on_at_the_next_start(mirror, tmp_path):

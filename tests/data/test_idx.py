@@ -21,10 +21,9 @@ def idx(array, magic=b"\0\0\x08"):
 
 def contents():
     generator = np.random.default_rng(0)
-    return [
-        idx(generator.integers(0, 256, shape, dtype=np.uint8) % modulus)
-        for shape, modulus in [((30, 5, 4), 255), ((30,), 10), ((20, 5, 4), 255), ((20,), 10)]
-    ]
+    images = [generator.integers(0, 256, (count, 5, 4), dtype=np.uint8) for count in (30, 20)]
+    labels = [np.arange(count, dtype=np.uint8) % 10 for count in (30, 20)]
+    return [idx(array) for array in (images[0], labels[0], images[1], labels[1])]
 
 
 def write(folder, files=None, pack=bytes, suffix=""):
@@ -70,7 +69,15 @@ MALFORMED = {
     "header cut": (idx(BYTES)[:9], "starts with 00000803"),
     "cut short": (idx(BYTES)[:-1], "announces 24 bytes of content, found 23"),
     "too long": (idx(BYTES) + b"x", "announces 24 bytes of content, found more"),
-    "huge": (b"\0\0\x08\x03" + b"\xff" * 12, "expected 1 to 2,147,483,648"),
+    "huge": (b"\0\0\x08\x03" + b"\xff" * 12, "expected 1 to 16"),
+    "small and packed, announcing 2 GB": (
+        gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 2**21, 32, 32)),
+        "announces 2,147,483,648 bytes, expected 1 to",
+    ),
+    "more than the format can need": (
+        gzip.compress(b"\0\0\x08\x03" + struct.pack(">3I", 2**19, 32, 32) + bytes(2**20), 0),
+        "announces 536,870,912 bytes, expected 1 to 268,435,456",
+    ),
     "no images": (idx(BYTES[:0]), "announces 0 bytes"),
     "gzip cut short": (gzip.compress(idx(BYTES))[:-9], "damaged gzip file"),
     "gzip of nothing": (b"\x1f\x8b", "damaged gzip file"),

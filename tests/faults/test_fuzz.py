@@ -120,7 +120,7 @@ def test_any_bytes_are_a_study_file_or_an_error(place: int, gone: int, new: byte
     except TiebreakError as error:
         assert str(error).startswith(str(study_file))
     else:
-        assert tomllib.loads(study_file.read_text(encoding="utf-8"))
+        assert tomllib.loads(study_file.read_text(encoding="utf-8-sig"))
         assert study.contenders
 
 

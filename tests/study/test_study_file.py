@@ -109,6 +109,7 @@ def test_every_study_that_comes_along_can_be_read():
         ('contenders = [{label = "x"}]', 'the key "contenders[0].model" is missing.'),
         ("contenders = [3]", "contenders[0]: input should be a valid dictionary"),
         ("contenders = [", "is not a TOML file"),
+        (f'contenders = ["mlp"]\nseeds = {"9" * 5_000}', "is not a TOML file: Exceeds the limit"),
     ],
 )
 def test_what_is_wrong_with_a_file_is_said_in_one_line(content, message, tmp_path):
@@ -118,6 +119,27 @@ def test_what_is_wrong_with_a_file_is_said_in_one_line(content, message, tmp_pat
         read_study_file(path, {})
     assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_file(tmp_path):
+    path = tmp_path / "study.toml"
+    path.write_text(FULL, encoding="utf-8-sig")
+    marked = read_study_file(path, {})
+    path.write_text(FULL, encoding="utf-8")
+    assert marked == read_study_file(path, {})
+
+
+def test_paths_may_begin_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert interpret({"contenders": ["mlp"], "out": "~/study"}, {})[2] == tmp_path / "study"
+
+
+def test_a_data_set_has_one_name_however_it_is_spelt():
+    plans = [interpret({"contenders": ["mlp"]}, {"dataset": name})[0] for name in ("cifar10", "CIFAR-10")]
+    assert plans[0] == plans[1] and plans[0].identity == plans[1].identity
+    # What was skipped shows in the images' fingerprint; a study begun without is the same question.
+    skipping = interpret({"contenders": ["mlp"]}, {"dataset": "cifar10", "skip_bad_images": True})[0]
+    assert skipping.identity == plans[0].identity
 
 
 def test_missing_files_folders_and_bytes_are_named(tmp_path):

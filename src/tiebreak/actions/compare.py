@@ -9,7 +9,8 @@ from rich.console import Console
 from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.run import run
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.study.plan import DEFAULT_DATASET, Execution, Study
+from tiebreak.data.names import DEFAULT_DATASET, dataset_name
+from tiebreak.study.plan import Execution, Study
 from tiebreak.study.study_file import interpret, sort_settings
 
 
@@ -26,12 +27,13 @@ def compare(
     of a study file, e.g. {"model": "cnn", "transforms": ["permute-pixels"]}; `data` - a data set or its name;
     `settings` - every key of a study file and every option of the command line, by its name: seeds (a number,
     a list, or "auto" with looks and max_seeds), level, equivalence, baseline, out; epochs, lr, batch_size and
-    the rest of the recipe; val_size, resize, data_dir; device, threads, precision, executor, workers, ...
+    the rest of the recipe; val_size, resize, skip_bad_images, data_dir; device, threads, precision, executor,
+    workers, ...
 
     Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
     """
     study, execution, out, given = read_call(contenders, data, settings)
-    return run(study, execution, out, given, Console(quiet=not progress))
+    return run(study, execution, out, given, Console(quiet=not progress, emoji=False))
 
 
 def read_call(
@@ -44,6 +46,6 @@ def read_call(
     Raises: StudyError for an unknown or wrong setting.
     """
     given = data if isinstance(data, ImageDataset) else None
-    name = str(data) if given is None else given.name
+    name = data.name if isinstance(data, ImageDataset) else dataset_name(data)
     content = sort_settings({"contenders": list(contenders), "dataset": name, **settings})
     return (*interpret(content, {}), given)

@@ -12,9 +12,10 @@ from rich.console import Console
 
 from tiebreak.actions.compare import read_call
 from tiebreak.actions.distort import measure_distortions, measured_answers
+from tiebreak.actions.load import load
 from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
-from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.names import DEFAULT_DATASET
 from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.judgement import judge_study
 from tiebreak.evidence.describe.quality import summarise_contenders
@@ -30,7 +31,6 @@ from tiebreak.report.text.explain_tables import explanation_as_json
 from tiebreak.study.driver import make_task, run_study
 from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
-    DEFAULT_DATASET,
     Contender,
     Execution,
     Study,
@@ -122,7 +122,7 @@ def explain(
     """
     study, execution, out, given = read_call([a, b], data, {"seeds": DEFAULT_SEEDS} | settings)
     request = make_request(study, ask, budget, out)
-    return run_explanation(request, execution, given, Console(quiet=not progress))
+    return run_explanation(request, execution, given, Console(quiet=not progress, emoji=False))
 
 
 def run_explanation(
@@ -139,8 +139,7 @@ def run_explanation(
     """
     console = console or Console(quiet=True)
     if data is None:
-        choice = request.study.data
-        data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
+        data = load(request.study.data, console)
     folder, chosen = request.folder, None
     if request.budget is not None:
         chosen = pick_for(request, request.budget, folder, data, execution)
@@ -221,7 +220,7 @@ def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, 
         return Pick.model_validate_json(path.read_bytes())
     a, b = request.pair
     study, device = request.study, choose_device(execution.device)
-    val_size = study.data.val_size or max(1, len(data.train) // 10)
+    val_size = data.val_size(study.data.val_size)
     needed = needed_contenders(request.questions, a, b)
     with thread_count(execution.threads):
         precision = choose_precision(execution.precision, device)
@@ -259,7 +258,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     """The paragraph, and where numbers and figures are."""
     results = explanation.results
     console.print()
-    for note in results.notes:
+    for note in (*results.examples.notes, *results.notes):
         console.print(f"Note: {note}", markup=False, highlight=False)
     heading = f"Why {explanation.b} against {explanation.a} on {results.examples.name}"
     runs = f"{len(results.rule.seeds)} seeds, {len(results.examples.truth):,} test images"

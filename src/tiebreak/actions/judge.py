@@ -66,7 +66,8 @@ class Verdicts:
 
     def __str__(self) -> str:
         text = StringIO()
-        print_results(self, Console(file=text, width=120, force_terminal=False, force_jupyter=False))
+        plain = Console(file=text, width=120, force_terminal=False, force_jupyter=False, emoji=False)
+        print_results(self, plain)
         return text.getvalue()
 
 
@@ -125,7 +126,12 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
     data = verdicts.stored.header.data
     return {
         "study": str(verdicts.folder),
-        "data": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
+        "data": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "verified": data.verified,
+            "notes": list(data.notes),
+        },
         "contenders": {summary.label: contender_as_json(summary) for summary in verdicts.contenders},
         "comparisons": [judgement_as_json(judgement) for judgement in verdicts.judgements],
         "ranking": ranking_as_json(verdicts.ranking) if verdicts.ranking else [],

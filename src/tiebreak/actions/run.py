@@ -6,8 +6,8 @@ from pathlib import Path
 from rich.console import Console
 
 from tiebreak.actions.judge import Verdicts, judge
+from tiebreak.actions.load import load
 from tiebreak.actions.report import draw_figures
-from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.compare.until_decided import take_looks
 from tiebreak.report.page.html import write_page
@@ -43,8 +43,7 @@ def run(
     console = console or Console(quiet=True)
     folder = out or default_folder(study)
     if data is None:
-        choice = study.data
-        data = load_dataset(choice.name, data_dir=choice.data_dir, resize=choice.resize)
+        data = load(study.data, console)
     execution = execution or Execution()
     trained = 0
     for seeds in seeds_to_train(study, folder):

@@ -2,18 +2,19 @@
 
 import json
 from importlib import metadata
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+from tiebreak.data.names import DEFAULT_DATASET
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from tiebreak.actions.judge import Verdicts
+    from tiebreak.data.dataset import ImageDataset
 
 
-DEFAULT_DATASET = "fashion-small"
 EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
 
 app = typer.Typer(
@@ -50,18 +51,20 @@ def _root(
     pass
 
 
-def load_data(name: str | None, data_dir: Path | None, resize: int | None) -> Any:
-    from tiebreak.data.catalog import load_dataset
+def load_data(name: str | None, **choice: Any) -> "ImageDataset":
+    """The data set of a name and of what options say about it; shows what takes time."""
+    from tiebreak.actions.load import load
+    from tiebreak.study.plan import DataChoice
 
-    return load_dataset(name or DEFAULT_DATASET, data_dir=data_dir, resize=resize)
+    return load(DataChoice(name=name or DEFAULT_DATASET, **choice), make_console(stderr=True))
 
 
 def make_console(stderr: bool = False) -> "Console":
     from rich.console import Console
 
-    console = Console(stderr=stderr)
+    console = Console(stderr=stderr, emoji=False)  # "folder:one:" is a name
     # Where nothing shows how wide it is (a pipe, a file), a table must not be squeezed into 80 columns.
-    return console if console.is_terminal else Console(stderr=stderr, width=160)
+    return console if console.is_terminal else Console(stderr=stderr, emoji=False, width=160)
 
 
 def show_results(results: "Verdicts", as_json: bool) -> None:

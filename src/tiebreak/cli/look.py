@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import DEFAULT_DATASET, app, data_app, load_data, make_console
+from tiebreak.cli.app import app, data_app, load_data, make_console
 from tiebreak.cli.options import (
     BatchSize,
     DataDir,
@@ -13,8 +13,10 @@ from tiebreak.cli.options import (
     Json,
     LearningRate,
     Resize,
+    SkipBadImages,
     Threads,
 )
+from tiebreak.data.names import DEFAULT_DATASET
 
 if TYPE_CHECKING:
     pass
@@ -26,6 +28,7 @@ def anatomy(
     dataset: Dataset = DEFAULT_DATASET,
     data_dir: DataDir = None,
     resize: Resize = None,
+    skip_bad_images: SkipBadImages = False,
     batch_size: BatchSize = None,
     lr: LearningRate = None,
     seed: Annotated[int, typer.Option(min=0, help="Of the initial weights and the batch.")] = 0,
@@ -36,9 +39,8 @@ def anatomy(
 
     settings = {"batch_size": batch_size, "lr": lr}
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
-    print_anatomy(
-        examine(model, load_data(dataset, data_dir, resize), seed=seed, **given), model, make_console()
-    )
+    data = load_data(dataset, data_dir=data_dir, resize=resize, skip_bad_images=skip_bad_images)
+    print_anatomy(examine(model, data, seed=seed, **given), model, make_console())
 
 
 @app.command(epilog="Example: [bold]tiebreak models 'cnn(width=64)' --dataset cifar10[/bold]")
@@ -49,12 +51,13 @@ def models(
     dataset: Dataset = DEFAULT_DATASET,
     data_dir: DataDir = None,
     resize: Resize = None,
+    skip_bad_images: SkipBadImages = False,
 ) -> None:
     """List the models with their parameters and FLOPs for a data set's images."""
     from tiebreak.actions.look import model_table
     from tiebreak.report.terminal.printing import print_table
 
-    data = load_data(dataset, data_dir, resize)
+    data = load_data(dataset, data_dir=data_dir, resize=resize, skip_bad_images=skip_bad_images)
     shape = " x ".join(map(str, data.image_shape))
     typer.echo(f"For images of {shape} in {data.num_classes} classes ({data.name}):\n")
     print_table(model_table(data, more or []), make_console(), coloured=False)
@@ -79,7 +82,7 @@ def bench(
     from tiebreak.bench.table import bench_notes, bench_table
     from tiebreak.report.terminal.printing import print_table
 
-    data = load_data(dataset, data_dir, None) if dataset else random_images()
+    data = load_data(dataset, data_dir=data_dir) if dataset else random_images()
     measured = run_bench(data, threads, Effort.quick() if quick else Effort())
     console = make_console(stderr=as_json)
     print_table(bench_table(measured), console, coloured=False)
@@ -107,8 +110,8 @@ def data_list() -> None:
 @data_app.command("fetch", epilog="Example: [bold]tiebreak data fetch cifar10[/bold]")
 def data_fetch(name: Annotated[str, typer.Argument(help="A name from the list.")]) -> None:
     """Download a data set if it is not here yet, check it, and prepare it for use."""
-    data = load_data(name, None, None)
-    typer.echo(f"{name}: {len(data.train):,} training and {len(data.test):,} test images are ready.")
+    data = load_data(name)
+    typer.echo(f"{data.name}: {len(data.train):,} training and {len(data.test):,} test images are ready.")
 
 
 @data_app.command("show", epilog="Example: [bold]tiebreak data show folder:photos --resize 32[/bold]")
@@ -116,8 +119,10 @@ def data_show(
     name: Annotated[str, typer.Argument(help="A name from the list, folder:PATH or arrays:FILE.npz.")],
     data_dir: DataDir = None,
     resize: Resize = None,
+    skip_bad_images: SkipBadImages = False,
 ) -> None:
     """Tell what is in a data set: images, classes, channel statistics, fingerprint."""
     from tiebreak.report.terminal.printing import print_dataset
 
-    print_dataset(load_data(name, data_dir, resize), make_console())
+    data = load_data(name, data_dir=data_dir, resize=resize, skip_bad_images=skip_bad_images)
+    print_dataset(data, make_console())

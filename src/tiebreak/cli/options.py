@@ -42,6 +42,9 @@ Dataset = Annotated[
 ]
 DataDir = Annotated[Path | None, _data("A folder that already holds the data set's files.")]
 Resize = Annotated[int | None, _data("Height and width to scale a folder's images to.", min=1)]
+SkipBadImages = Annotated[
+    bool, _data("Leave out images of a folder that cannot be read.", "--skip-bad-images", metavar="")
+]
 BatchSize = Annotated[int | None, _recipe("Images in a step (128).", min=1)]
 LearningRate = Annotated[float | None, _recipe("Learning rate (0.001).", "--lr")]
 Threads = Annotated[int | None, _machine("CPU threads that a run uses (1).", min=1)]
@@ -81,8 +84,14 @@ SHARED: dict[str, Any] = {
     "crop": Annotated[int | None, _recipe("Shift training images by up to so many pixels (0).", min=0)],
     "dataset": Dataset,
     "data_dir": DataDir,
-    "val_size": Annotated[int | None, _data("Training images kept for validation (a tenth).", min=1)],
+    "val_size": Annotated[
+        int | None, _data("Training images kept for validation (a tenth, or the data's own part).", min=1)
+    ],
     "resize": Resize,
+    "skip_bad_images": Annotated[
+        bool | None,
+        _data("Leave out images of a folder that cannot be read.", "--skip-bad-images", metavar=""),
+    ],
     "device": Annotated[str | None, _machine("auto, cpu, cuda or mps.")],
     "threads": Threads,
     "precision": Annotated[str | None, _machine("auto, fp32 or bf16; auto: bf16 where the hardware has it.")],

@@ -46,6 +46,8 @@ def read_members(path: Path, wanted: Mapping[str, int]) -> dict[str, bytes]:
             with tarfile.open(fileobj=limited, mode="r|") as tar:  # type: ignore[call-overload]
                 for member in tar:
                     _check_member(path, member)
+                    if member.size > limited.left:  # tarfile would look for its end, past that of the file
+                        raise _TooLargeError
                     if member.isfile() and member.name in wanted:
                         found[member.name] = _read_member(path, tar, member, wanted[member.name])
             while limited.read(CHUNK):  # to the end, where gzip keeps its checksum

@@ -7,6 +7,7 @@ is loaded (CRC-32, which finds damage; it is no guard against a forger).
 
 import hashlib
 import logging
+import os
 import shutil
 import tempfile
 import time
@@ -14,17 +15,17 @@ import zlib
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import torch
+from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, ValidationError
-from torch import Tensor
 
-from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.dataset import ARRAYS, ImageDataset, arrays_of, dataset_of, facts_of
+from tiebreak.data.facts import Facts
 from tiebreak.files import cache_root, sync_file, sync_folder
 
-FORMAT = 1  # of an entry; a change of it leaves old entries unused
-ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+FORMAT = 2  # of an entry, and of what is read into it; a change leaves old entries unused
 UNFINISHED = "unfinished-"  # start of the name of an entry that is being written
 UNFINISHED_KEPT = 24 * 3600.0  # seconds until what a killed process left is removed
 
@@ -40,32 +41,34 @@ class Source:
 
 
 class Meta(BaseModel):
-    """All of an `ImageDataset` but its arrays, and the arrays' checksums."""
+    """What stands beside the arrays of an entry."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format: int
     identity: str
-    name: str
-    class_names: tuple[str, ...]
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    fingerprint: str
-    verified: bool
-    notes: tuple[str, ...]
+    facts: Facts
     checksums: dict[str, int]  # CRC-32 of each array's bytes
 
 
 def files_identity(paths: Iterable[Path]) -> str:
-    """A digest of the names, sizes and times of change of files, without reading them.
+    """A digest of files' names and of what changes with their content, without reading them.
 
     Raises: OSError if one is missing.
     """
     digest = hashlib.sha256()
     for path in paths:
-        status = path.stat()
-        digest.update(f"{path.absolute()}\0{status.st_size}\0{status.st_mtime_ns}\n".encode(errors="replace"))
+        digest.update(f"{path.absolute()}\0{file_state(path.stat())}\n".encode(errors="replace"))
     return digest.hexdigest()
+
+
+def file_state(status: os.stat_result) -> str:
+    """What tells that a path holds the same file, unchanged.
+
+    The number of the file and the time when it was last touched count too: size and time of change stay the
+    same when files are renamed, or copied with their times.
+    """
+    return f"{status.st_ino} {status.st_size} {status.st_mtime_ns} {status.st_ctime_ns}"
 
 
 def load_prepared(source: Source) -> ImageDataset:
@@ -105,25 +108,21 @@ def _load(folder: Path, identity: str) -> ImageDataset | None:
     except (OSError, ValueError, KeyError, EOFError, ValidationError) as error:
         log.warning("The cache entry %s is damaged (%s); it is made again.", folder, type(error).__name__)
         return None
-    return ImageDataset(
-        **arrays,
-        name=meta.name,
-        class_names=meta.class_names,
-        mean=meta.mean,
-        std=meta.std,
-        fingerprint=meta.fingerprint,
-        verified=meta.verified,
-        notes=meta.notes,
-    )
+    return dataset_of(arrays, meta.facts, folder)
 
 
-def _load_array(folder: Path, name: str, checksum: int) -> Tensor:
+def map_array(folder: Path, name: str) -> NDArray[Any]:
+    """An array of an entry, mapped from its file. Raises: OSError or ValueError if it cannot be read."""
     # Copy-on-write: PyTorch wants memory that can be written, and the file must stay as it is.
-    array = np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+    return np.load(folder / f"{name}.npy", mmap_mode="c", allow_pickle=False)
+
+
+def _load_array(folder: Path, name: str, checksum: int) -> NDArray[Any]:
+    array = map_array(folder, name)
     dtype, dimensions = (np.uint8, 4) if name.endswith("images") else (np.int64, 1)
-    if array.dtype != dtype or array.ndim != dimensions or zlib.crc32(array) != checksum:
+    if array.dtype != dtype or array.ndim != dimensions or zlib.crc32(array.data) != checksum:
         raise ValueError(f"{name} is not what was written")
-    return torch.from_numpy(array)
+    return array
 
 
 def _save(folder: Path, identity: str, data: ImageDataset) -> None:
@@ -133,33 +132,18 @@ def _save(folder: Path, identity: str, data: ImageDataset) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix=UNFINISHED, dir=folder.parent))
     try:
         checksums = {}
-        for name in ARRAYS:
-            array = getattr(data, name).contiguous().numpy()
-            checksums[name] = zlib.crc32(array)
+        for name, array in arrays_of(data).items():
+            checksums[name] = zlib.crc32(array.data)
             with (unfinished / f"{name}.npy").open("wb") as file:
                 np.save(file, array, allow_pickle=False)
                 sync_file(file)
+        meta = Meta(format=FORMAT, identity=identity, facts=facts_of(data), checksums=checksums)
         with (unfinished / "meta.json").open("wb") as file:
-            file.write(_meta(identity, data, checksums).model_dump_json(indent=1).encode())
+            file.write(meta.model_dump_json(indent=1).encode())
             sync_file(file)
         _put_in_place(unfinished, folder, identity)
     finally:
         shutil.rmtree(unfinished, ignore_errors=True)
-
-
-def _meta(identity: str, data: ImageDataset, checksums: dict[str, int]) -> Meta:
-    return Meta(
-        format=FORMAT,
-        identity=identity,
-        name=data.name,
-        class_names=data.class_names,
-        mean=data.mean,
-        std=data.std,
-        fingerprint=data.fingerprint,
-        verified=data.verified,
-        notes=data.notes,
-        checksums=checksums,
-    )
 
 
 def _put_in_place(unfinished: Path, folder: Path, identity: str) -> None:

@@ -11,6 +11,7 @@ import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -20,7 +21,7 @@ from tiebreak.data.archive import read_members
 from tiebreak.data.cache import Source, files_identity
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.fetch import Progress, RemoteFile, fetch_file
-from tiebreak.data.unpickle import Value, read_pickle
+from tiebreak.data.unpickle import read_official_pickle
 from tiebreak.errors import DataError
 from tiebreak.files import cache_root
 
@@ -36,12 +37,12 @@ class Layout:
 
     folder: str
     archive: str
-    archive_sha256: str
+    archive_sha256: str  # empty for pickled files, which have a sum each
     train: Mapping[str, int]  # images in each file
     test: Mapping[str, int]
     class_names: str
-    md5: Mapping[str, str]  # empty where none are published
-    label_bytes: int  # of a binary record; 0: pickled
+    md5: Mapping[str, str]  # of pickled files; empty for binary ones, for which none are published
+    label_bytes: int  # of a binary record
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +68,7 @@ CIFAR10 = Cifar(
     pickled=Layout(
         folder="cifar-10-batches-py",
         archive="cifar-10-python.tar.gz",
-        archive_sha256="6d958be074577803d12ecdefd02955f39262c83c16fe9348329d7fe0b5c001ce",
+        archive_sha256="",
         train=dict.fromkeys(BATCHES, 10_000),
         test={"test_batch": 10_000},
         class_names="batches.meta",
@@ -113,7 +114,7 @@ CIFAR100 = Cifar(
     pickled=Layout(
         folder="cifar-100-python",
         archive="cifar-100-python.tar.gz",
-        archive_sha256="85cd44d02ba6437773c5bbd22e183051d648de2e7d6b014e1ef29b855ba677a7",
+        archive_sha256="",
         train={"train": 50_000},
         test={"test": 10_000},
         class_names="meta",
@@ -209,13 +210,7 @@ def _from_folder(cifar: Cifar, layout: Layout, folder: Path) -> ImageDataset:
             raise DataError(f"{cifar.name}: {folder / name} cannot be read ({error.strerror}).") from None
         if len(contents[name]) > largest:
             raise DataError(f"{cifar.name}: {name} has more than the {largest:,} bytes that it can need.")
-    official = bool(layout.md5) and all(_md5(contents[name]) == md5 for name, md5 in layout.md5.items())
-    why = (
-        "the files differ from the official ones"
-        if layout.md5
-        else "no checksum of loose binary files is known"
-    )
-    return _dataset(cifar, layout, contents, official, why)
+    return _dataset(cifar, layout, contents, "no checksum of loose binary files is known")
 
 
 def _from_archive(cifar: Cifar, layout: Layout, archive: Path) -> ImageDataset:
@@ -229,13 +224,15 @@ def _from_archive(cifar: Cifar, layout: Layout, archive: Path) -> ImageDataset:
     contents = {name.removeprefix(f"{layout.folder}/"): content for name, content in members.items()}
     with archive.open("rb") as file:
         official = hashlib.file_digest(file, "sha256").hexdigest() == layout.archive_sha256
-    return _dataset(cifar, layout, contents, official, f"{archive.name} is not the official archive")
+    return _dataset(
+        cifar, layout, contents, None if official else f"{archive.name} is not the official archive"
+    )
 
 
-def _dataset(
-    cifar: Cifar, layout: Layout, contents: dict[str, bytes], official: bool, why_not: str
-) -> ImageDataset:
-    read = _read_binary if layout.label_bytes else _read_pickled
+def _dataset(cifar: Cifar, layout: Layout, contents: dict[str, bytes], doubt: str | None) -> ImageDataset:
+    """`doubt`: why the content may not be the official one; pickled files are, or they are refused."""
+    doubt = None if layout.md5 else doubt
+    read = _read_pickled if layout.md5 else _read_binary
     train, test = (
         _concatenate(read, cifar, layout, contents, files) for files in (layout.train, layout.test)
     )
@@ -246,8 +243,8 @@ def _dataset(
         torch.from_numpy(test[0]),
         torch.from_numpy(test[1]),
         class_names=_class_names(cifar, layout, contents),
-        verified=official,
-        notes=() if official else (f"unverified data: {cifar.name}, {why_not}",),
+        verified=doubt is None,
+        notes=(f"unverified data: {cifar.name}, {doubt}",) if doubt else (),
     )
 
 
@@ -269,65 +266,35 @@ def _read_binary(cifar: Cifar, layout: Layout, name: str, count: int, content: b
         raise DataError(f"{cifar.name}: {name} has {len(content):,} bytes, expected {expected:,}.")
     records = np.frombuffer(content, np.uint8).reshape(count, -1)
     labels = records[:, layout.label_bytes - 1].astype(np.int64)
-    _check_labels(cifar, name, labels)
-    return records[:, layout.label_bytes :].reshape(count, *SHAPE), labels
-
-
-def _read_pickled(cifar: Cifar, layout: Layout, name: str, count: int, content: bytes) -> Arrays:
-    batch = read_pickle(content, name)
-    images = batch.get("data")
-    if not isinstance(images, np.ndarray) or images.dtype != np.uint8 or images.shape != (count, PIXELS):
-        found = f"{images.dtype} {images.shape}" if isinstance(images, np.ndarray) else type(images).__name__
-        raise DataError(f'{cifar.name}: "data" in {name} is {found}, expected uint8 {(count, PIXELS)}.')
-    labels = _pickled_labels(cifar, name, batch.get(cifar.label_key), count)
-    return images.astype(np.uint8).reshape(count, *SHAPE), labels
-
-
-def _pickled_labels(cifar: Cifar, name: str, value: Value, count: int) -> NDArray[np.int64]:
-    values = value.tolist() if isinstance(value, np.ndarray) else value
-    whole = isinstance(values, list) and all(
-        isinstance(label, int) and 0 <= label < 2**31 for label in values
-    )
-    if not whole or not isinstance(values, list) or len(values) != count:
-        raise DataError(
-            f'{cifar.name}: "{cifar.label_key}" in {name} must be a list of {count:,} labels from 0 on.'
-        )
-    labels = np.array(values, np.int64)
-    _check_labels(cifar, name, labels)
-    return labels
-
-
-def _check_labels(cifar: Cifar, name: str, labels: NDArray[np.int64]) -> None:
     if labels.max() >= cifar.num_classes:
         raise DataError(
             f"{cifar.name}: label {labels.max()} in {name}, expected 0 to {cifar.num_classes - 1}."
         )
+    return records[:, layout.label_bytes :].reshape(count, *SHAPE), labels
+
+
+def _read_pickled(cifar: Cifar, layout: Layout, name: str, count: int, content: bytes) -> Arrays:
+    batch: dict[str, Any] = read_official_pickle(content, layout.md5[name], name)
+    return batch["data"].reshape(count, *SHAPE), np.array(batch[cifar.label_key], np.int64)
 
 
 def _class_names(cifar: Cifar, layout: Layout, contents: dict[str, bytes]) -> tuple[str, ...]:
-    content, file = contents[layout.class_names], layout.class_names
-    if layout.label_bytes:
-        names: list[object] = list(content.split())
-    else:
-        value = read_pickle(content, file).get(cifar.class_key)
-        names = value if isinstance(value, list) else []
-    texts = [name.decode("utf-8", "replace") if isinstance(name, bytes) else name for name in names]
-    if len(texts) != cifar.num_classes or not all(
-        isinstance(text, str) and text.isprintable() for text in texts
-    ):
+    file = layout.class_names
+    if layout.md5:
+        meta: dict[str, Any] = read_official_pickle(contents[file], layout.md5[file], file)
+        return tuple(meta[cifar.class_key])
+    names = contents[file].decode("utf-8", "replace").split()
+    if len(names) != cifar.num_classes or not all(name.isprintable() for name in names):
         raise DataError(
-            f"{cifar.name}: {file} must name {cifar.num_classes} classes, found {len(texts)} names."
+            f"{cifar.name}: {file} must name {cifar.num_classes} classes, found {len(names)} names."
         )
-    return tuple(str(text) for text in texts)
+    return tuple(names)
 
 
 def _files(layout: Layout) -> dict[str, int]:
     """Every file of a form, with the most bytes that it can need."""
-    # Python 3 writes bytes in protocol 2 as text of up to twice the size; labels and file names add to it.
-    largest = layout.label_bytes + PIXELS if layout.label_bytes else 2 * PIXELS + 200
+    largest = (
+        layout.label_bytes + PIXELS if layout.label_bytes else PIXELS + 200
+    )  # with labels and file names
     sizes = {name: count * largest for name, count in {**layout.train, **layout.test}.items()}
     return sizes | {layout.class_names: 100_000}
-
-
-def _md5(content: bytes) -> str:
-    return hashlib.md5(content, usedforsecurity=False).hexdigest()

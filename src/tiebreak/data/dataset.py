@@ -5,18 +5,26 @@ Shape letters: N images, C channels, H height, W width.
 
 import hashlib
 import json
-from dataclasses import dataclass
-from typing import NamedTuple
+import warnings
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float, Int64, UInt8
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
+from tiebreak.data.facts import Facts
+from tiebreak.data.findings import find_notes, list_some
 from tiebreak.data.split import split_indices
 from tiebreak.errors import DataError
 
+ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
+MOST_CHANNELS = 4
 CHUNK = 1_000  # images at a time where the whole would need eight times its memory
 
 
@@ -37,8 +45,9 @@ class Part:
         return len(self.labels) if self.indices is None else len(self.indices)
 
     def __getitem__(self, position: int) -> tuple[Float[Tensor, "C H W"], int]:
-        if not 0 <= position < len(self):
+        if not -len(self) <= position < len(self):
             raise IndexError(f"image {position} of {len(self)}")
+        position %= len(self)
         index = position if self.indices is None else int(self.indices[position])
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         return (self.images[index] / 255 - mean) / std, int(self.labels[index])
@@ -97,6 +106,8 @@ class ImageDataset:
     fingerprint: str  # SHA-256 of the content, in hexadecimal
     verified: bool = True  # False: complete, but not the official files that the name promises
     notes: tuple[str, ...] = ()  # what every report about this data must mention
+    own_val: int = 0  # the last so many training images are a validation part that came with the data
+    folder: Path | None = None  # that the arrays were read from, as NAME.npy
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
@@ -117,17 +128,28 @@ class ImageDataset:
     def test(self) -> Part:
         return Part(images=self.test_images, labels=self.test_labels, mean=self.mean, std=self.std)
 
+    def val_size(self, wanted: int | None = None) -> int:
+        """How many images are for validation: the data's own part, or what is wanted, or a tenth.
+
+        Raises: DataError if another number is wanted than the data's own part has.
+        """
+        if self.own_val and wanted not in (None, self.own_val):
+            raise DataError(
+                f"{self.name} has a validation part of {self.own_val:,} images, but val_size is {wanted:,}. "
+                "Leave it out, or move the images into the training part."
+            )
+        return self.own_val or wanted or max(1, len(self.train_labels) // 10)
+
     def split(self, val_size: int, seed: int, stratify: bool = True) -> Split:
-        """A seeded partition of the training part; see `split_indices` for its meaning and errors."""
-        train, val = split_indices(self.train_labels, val_size, seed, stratify)
-        whole = (self.train_images, self.train_labels, self.mean, self.std)
-        return Split(*(_part(*whole, indices) for indices in (train, val)))
+        """The training part divided: as the data came, or else a seeded partition.
 
-
-def _part(
-    images: Tensor, labels: Tensor, mean: tuple[float, ...], std: tuple[float, ...], indices: Tensor
-) -> Part:
-    return Part(images=images, labels=labels, mean=mean, std=std, indices=indices)
+        See `split_indices` for the meaning of the arguments, and for errors.
+        """
+        if self.own_val:
+            train, val = torch.arange(len(self.train_labels)).tensor_split([-self.own_val])
+        else:
+            train, val = split_indices(self.train_labels, val_size, seed, stratify)
+        return Split(*(replace(self.train, indices=indices) for indices in (train, val)))
 
 
 def make_dataset(
@@ -140,42 +162,103 @@ def make_dataset(
     *,
     verified: bool = True,
     notes: tuple[str, ...] = (),
+    own_val: int = 0,
 ) -> ImageDataset:
-    """Check the arrays against each other and compute channel statistics and fingerprint.
+    """Check the arrays against each other and compute channel statistics, fingerprint and notes.
 
-    Raises: DataError if a part is empty, counts differ, shapes differ between the parts, there are
-    fewer than two classes, or a label names no class.
+    `own_val`: the last so many training images are for validation, whatever the seed.
+
+    Raises: DataError if an array is of another type or shape, a part is empty, counts differ, shapes differ
+    between the parts, there are fewer than two classes or one name twice, or a label names no class.
     """
+    class_names = tuple(class_names)
     parts = {"training": (train_images, train_labels), "test": (test_images, test_labels)}
-    for part, (images, labels) in parts.items():
-        if len(images) == 0:
-            raise DataError(f"{name}: the {part} part has no images.")
-        if len(images) != len(labels):
-            raise DataError(f"{name}: the {part} part has {len(images)} images but {len(labels)} labels.")
-        if int(labels.min()) < 0 or int(labels.max()) >= len(class_names):
-            wrong = int(labels.min()) if int(labels.min()) < 0 else int(labels.max())
-            raise DataError(
-                f"{name}: label {wrong} in the {part} part, but there are {len(class_names)} classes."
-            )
     if len(class_names) < 2:
         raise DataError(f"{name}: a classifier needs at least 2 classes, got {len(class_names)}.")
+    if len(set(class_names)) != len(class_names) or not all(isinstance(each, str) for each in class_names):
+        raise DataError(f"{name}: class_names must be texts, each one once, got {list_some(class_names)}.")
+    for part, (images, labels) in parts.items():
+        _check_part(name, part, images, labels, len(class_names))
     if train_images.shape[1:] != test_images.shape[1:]:
         shapes = f"{tuple(train_images.shape[1:])} and {tuple(test_images.shape[1:])}"
         raise DataError(f"{name}: training and test images differ in shape (C, H, W): {shapes}.")
+    if not 0 <= own_val < len(train_labels):
+        raise DataError(f"{name}: {own_val} of {len(train_labels)} training images are for validation.")
     mean, std = channel_statistics(train_images)
+    arrays: dict[str, Any] = dict(
+        zip(ARRAYS, (train_images, train_labels, test_images, test_labels), strict=True)
+    )
     return ImageDataset(
+        **arrays,
         name=name,
-        train_images=train_images,
-        train_labels=train_labels,
-        test_images=test_images,
-        test_labels=test_labels,
         class_names=class_names,
         mean=mean,
         std=std,
-        fingerprint=content_fingerprint([train_images, train_labels, test_images, test_labels], class_names),
+        fingerprint=content_fingerprint(list(arrays.values()), class_names, own_val),
         verified=verified,
-        notes=notes,
+        notes=(*notes, *find_notes(name, class_names, *parts.values())),
+        own_val=own_val,
     )
+
+
+def _check_part(name: str, part: str, images: object, labels: object, classes: int) -> None:
+    if not _is_tensor(images, torch.uint8, 4):
+        raise DataError(
+            f"{name}: the {part} images must be a uint8 tensor of shape (N, C, H, W), 0 to 255, got "
+            f"{_kind(images)}. From NumPy: torch.from_numpy(x); from 0..1: (x * 255).round().to(torch.uint8)."
+        )
+    if not _is_tensor(labels, torch.int64, 1):
+        raise DataError(
+            f"{name}: the {part} labels must be an int64 tensor of shape (N,), got {_kind(labels)}. "
+            "From NumPy: torch.from_numpy(y); from other whole numbers: y.long()."
+        )
+    assert isinstance(images, Tensor) and isinstance(labels, Tensor)
+    if images.numel() == 0:
+        raise DataError(f"{name}: the {part} part has no images.")
+    if images.shape[3] <= MOST_CHANNELS < images.shape[1]:
+        raise DataError(
+            f"{name}: the {part} images have the shape {tuple(images.shape)}, expected (N, C, H, W) with the "
+            "channels second. images.permute(0, 3, 1, 2) puts them there."
+        )
+    if len(images) != len(labels):
+        raise DataError(f"{name}: the {part} part has {len(images)} images but {len(labels)} labels.")
+    for wrong in (int(labels.min()), int(labels.max())):
+        if not 0 <= wrong < classes:
+            raise DataError(f"{name}: label {wrong} in the {part} part, but there are {classes} classes.")
+
+
+def _is_tensor(value: object, dtype: torch.dtype, dimensions: int) -> bool:
+    return isinstance(value, Tensor) and value.dtype == dtype and value.ndim == dimensions
+
+
+def _kind(value: object) -> str:
+    """What somebody gave in the place of a tensor."""
+    kind = f"{type(value).__module__}.{type(value).__name__}".removeprefix("builtins.")
+    if hasattr(value, "dtype") and hasattr(value, "shape"):
+        return f"{kind} of {value.dtype}, shape {tuple(value.shape)}"
+    return kind
+
+
+def facts_of(data: ImageDataset) -> Facts:
+    """All of a data set but its arrays."""
+    return Facts.model_validate(data, from_attributes=True)
+
+
+def arrays_of(data: ImageDataset) -> dict[str, NDArray[Any]]:
+    """The arrays of a data set by name; they share its memory."""
+    return {name: getattr(data, name).contiguous().numpy() for name in ARRAYS}
+
+
+def dataset_of(arrays: Mapping[str, NDArray[Any]], facts: Facts, folder: Path | None = None) -> ImageDataset:
+    """The data set again, in the arrays' memory, which nobody writes to."""
+    tensors: dict[str, Any] = {name: _as_tensor(array) for name, array in arrays.items()}
+    return ImageDataset(**tensors, **dict(facts), folder=folder)
+
+
+def _as_tensor(array: NDArray[Any]) -> Tensor:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
+        return torch.from_numpy(array)
 
 
 def channel_statistics(images: UInt8[Tensor, "N C H W"]) -> tuple[tuple[float, ...], tuple[float, ...]]:
@@ -197,9 +280,14 @@ def channel_statistics(images: UInt8[Tensor, "N C H W"]) -> tuple[tuple[float, .
     return tuple((mean / 255).tolist()), tuple(std.tolist())
 
 
-def content_fingerprint(arrays: list[Tensor], class_names: tuple[str, ...]) -> str:
-    """SHA-256 over shapes, class names and every byte, in hexadecimal."""
-    header = {"shapes": [list(array.shape) for array in arrays], "classes": list(class_names)}
+def content_fingerprint(arrays: list[Tensor], class_names: tuple[str, ...], own_val: int = 0) -> str:
+    """SHA-256 over shapes, class names, a validation part of its own, and every byte, in hexadecimal."""
+    header: dict[str, object] = {
+        "shapes": [list(array.shape) for array in arrays],
+        "classes": list(class_names),
+    }
+    if own_val:
+        header["own_val"] = own_val
     digest = hashlib.sha256(json.dumps(header).encode())
     for array in arrays:
         digest.update(array.contiguous().numpy().data)

@@ -1,17 +1,24 @@
 """Downloads from mirrors that may lie, stall and break.
 
 A file is asked from one mirror after the other. What arrives is kept in NAME.part, so that the next
-mirror, or the next start, goes on from there; it becomes NAME only when size and SHA-256 are right.
+mirror, or the next start, goes on from there; it becomes NAME only when size and SHA-256 are right. One
+process at a time fetches a file; another waits for it.
 """
 
 import hashlib
+import logging
 import random
+import socket
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
+from itertools import chain, product
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock, Timeout
 
 from tiebreak.errors import DataError
 from tiebreak.files import sync_file, sync_folder
@@ -19,7 +26,11 @@ from tiebreak.files import sync_file, sync_folder
 if TYPE_CHECKING:
     import httpx
 
-Progress = Callable[[str, int, int], None]  # name of the file, bytes there, bytes in all
+MAX_REDIRECTS = 5
+
+log = logging.getLogger(__name__)
+
+Progress = Callable[[str, int, int], None]  # what is done, how far it is, how far it goes
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,7 +47,7 @@ class RemoteFile:
 class Patience:
     """When a mirror is left for the next one."""
 
-    stall: float = 15.0  # seconds without a byte, or to connect
+    stall: float = 15.0  # seconds to answer, all redirects together, and then without a byte of the file
     window: float = 10.0  # seconds over which speed is measured
     fast: int = 200_000  # bytes a second: below it, the next mirror is tried
     least: int = 10_000  # bytes a second: when no mirror was fast, a slow one is put up with down to this
@@ -48,6 +59,10 @@ class _MirrorError(Exception):
     def __init__(self, why: str, *, slow: bool = False) -> None:
         super().__init__(why)
         self.slow = slow
+
+
+class _CannotContinueError(_MirrorError):
+    """A mirror does not go on from what is there."""
 
 
 def fetch_file(
@@ -62,10 +77,13 @@ def fetch_file(
     """
     target = folder / file.name
     try:
-        if target.is_file() and _is_right(target, file):
+        if _is_right(target, file):
             return target
         folder.mkdir(parents=True, exist_ok=True)
-        failures = _try_mirrors(file, target, progress, patience or Patience())
+        with _alone(target):
+            if _is_right(target, file):
+                return target
+            failures = _try_mirrors(file, target, progress, patience or Patience())
     except OSError as error:
         raise DataError(f"{file.name} could not be kept in {folder} ({error.strerror}).") from None
     if failures:
@@ -77,6 +95,21 @@ def fetch_file(
     return target
 
 
+@contextmanager
+def _alone(target: Path) -> Iterator[None]:
+    """Wait until no other process fetches the file, and keep others waiting; a dead process keeps nobody."""
+    lock = FileLock(target.with_name(f".{target.name}.lock"))
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        log.warning("Another process is fetching %s; waiting for it.", target.name)
+        lock.acquire()
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def _try_mirrors(
     file: RemoteFile, target: Path, progress: Progress | None, patience: Patience
 ) -> dict[str, str]:
@@ -84,26 +117,17 @@ def _try_mirrors(
     part = target.with_name(f"{file.name}.part")
     failures: dict[str, str] = {}
     slow: list[str] = []
-    for url in file.urls:
+    for url, floor in chain(product(file.urls, [patience.fast]), ((url, patience.least) for url in slow)):
         try:
-            _from_mirror(url, file, part, progress, patience, patience.fast)
-            return _put_in_place(part, target)
+            _from_mirror(url, file, part, progress, patience, floor)
+            part.replace(target)
+            sync_folder(target.parent)
+            return {}
         except _MirrorError as error:
             failures[url] = str(error)
-            slow += [url] if error.slow else []
-    for url in slow:
-        try:
-            _from_mirror(url, file, part, progress, patience, patience.least)
-            return _put_in_place(part, target)
-        except _MirrorError as error:
-            failures[url] = str(error)
+            if error.slow and floor == patience.fast:
+                slow.append(url)
     return failures
-
-
-def _put_in_place(part: Path, target: Path) -> dict[str, str]:
-    part.replace(target)
-    sync_folder(target.parent)
-    return {}
 
 
 def _from_mirror(
@@ -114,10 +138,11 @@ def _from_mirror(
     if started_with > file.size:
         part.unlink()
     if _size(part) < file.size:
-        _download(url, file, part, progress, patience, floor)
+        with suppress(_CannotContinueError):
+            _download(url, file, part, progress, patience, floor)
     if _is_right(part, file):
         return
-    part.unlink()
+    part.unlink(missing_ok=True)
     if started_with:
         _from_mirror(url, file, part, progress, patience, floor)
         return
@@ -129,7 +154,8 @@ def _download(
 ) -> None:
     """Append to `part` until it has the size of the file. Raises: _MirrorError, OSError."""
     there = _size(part)
-    with _asking(url, there, patience.stall) as response:
+    watch = _Watch(patience.stall)
+    with _asking(url, there, watch) as response:
         there = _check_answer(response, file, there)
         speed = _SpeedCheck(patience.window, floor)
         with part.open("r+b" if there else "wb") as output:
@@ -138,11 +164,12 @@ def _download(
             try:
                 for chunk in response.iter_raw():
                     there += len(chunk)
+                    watch.hear()
                     if there > file.size:
                         break
                     output.write(chunk)
                     if progress:
-                        progress(file.name, there, file.size)
+                        progress(f"fetching {file.name} ({file.size / 2**20:,.0f} MiB)", there, file.size)
                     speed.count(len(chunk))
             finally:
                 sync_file(output)
@@ -153,8 +180,56 @@ def _download(
         raise _MirrorError(f"ended after {there:,} of {file.size:,} bytes")
 
 
+class _Watch:
+    """One clock over a whole exchange: cuts the connection when nothing of the file comes, whatever else.
+
+    A timeout for each read can be evaded by heads that come byte by byte, or by answers before the answer.
+    """
+
+    def __init__(self, patience: float) -> None:
+        self.patience = patience  # seconds
+        self.has_cut = False
+        self._heard = time.monotonic()
+        self._socket: socket.socket | None = None
+        self._over = threading.Event()
+
+    @contextmanager
+    def watching(self) -> Iterator[None]:
+        thread = threading.Thread(target=self._run, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._over.set()
+            thread.join()
+
+    def hear(self) -> None:
+        """Something of the file has come."""
+        self._heard = time.monotonic()
+
+    def note(self, event: str, details: dict[str, Any]) -> None:
+        """Be told of each step of the exchange (httpcore's "trace"), to know its socket."""
+        if event.endswith(("connect_tcp.complete", "start_tls.complete")):
+            self._socket = details["return_value"].get_extra_info("socket")
+            if self.has_cut:
+                self._cut()
+
+    def _run(self) -> None:
+        while not self._over.wait(max(0.0, self._heard + self.patience - time.monotonic())):
+            if time.monotonic() - self._heard >= self.patience:
+                self._cut()
+                return
+
+    def _cut(self) -> None:
+        self.has_cut = True
+        if self._socket is not None:
+            with suppress(OSError):  # it has just been closed
+                # Not the method of an encrypted socket, which would pull the state from under its reader.
+                socket.socket.shutdown(self._socket, socket.SHUT_RDWR)
+
+
 @contextmanager
-def _asking(url: str, offset: int, stall: float) -> "Iterator[httpx.Response]":
+def _asking(url: str, offset: int, watch: _Watch) -> "Iterator[httpx.Response]":
     """The answer of a mirror, its body not yet read; network errors within become `_MirrorError`."""
     generator = random.getstate()
     import httpx  # costs 0.1 s and is needed by nothing else; its import draws from the global generator
@@ -164,37 +239,45 @@ def _asking(url: str, offset: int, stall: float) -> "Iterator[httpx.Response]":
     headers = {"Accept-Encoding": "identity"}
     if offset:
         headers["Range"] = f"bytes={offset}-"
+    silence = f"nothing came for {watch.patience:g} s"
     try:
-        with (
-            httpx.Client(follow_redirects=True, max_redirects=5, timeout=stall) as client,
-            client.stream("GET", url, headers=headers) as response,
-        ):
-            yield response
+        with watch.watching(), httpx.Client(timeout=watch.patience) as client:
+            request = client.build_request("GET", url, headers=headers, extensions={"trace": watch.note})
+            with closing(_follow(client, request)) as response:
+                yield response
     except httpx.TimeoutException:
-        raise _MirrorError(f"nothing came for {stall:g} s") from None
-    except httpx.TooManyRedirects:
-        raise _MirrorError("redirects without end") from None
+        raise _MirrorError(silence) from None
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
-        raise _MirrorError(f"connection failed or broke off ({type(error).__name__})") from None
+        why = silence if watch.has_cut else f"connection failed or broke off ({type(error).__name__})"
+        raise _MirrorError(why) from None
+
+
+def _follow(client: "httpx.Client", request: "httpx.Request") -> "httpx.Response":
+    """The answer at the end of redirects, whose bodies are not read."""
+    for _ in range(MAX_REDIRECTS + 1):
+        response = client.send(request, stream=True)
+        if response.next_request is None:
+            return response
+        response.close()
+        if request.url.scheme == "https" and response.next_request.url.scheme != "https":
+            raise _MirrorError("redirects to an address without encryption")
+        request = response.next_request
+    raise _MirrorError("redirects without end")
 
 
 def _check_answer(response: "httpx.Response", file: RemoteFile, offset: int) -> int:
     """The offset at which the body of the answer starts. Raises: _MirrorError if it cannot be the file."""
-    urls = [answer.url for answer in (*response.history, response)]
-    if urls[0].scheme == "https" and any(url.scheme != "https" for url in urls):
-        raise _MirrorError("redirects to an address without encryption")
     if response.status_code not in (200, 206, 416):
         raise _MirrorError(f"HTTP status {response.status_code}")
-    kind = response.headers.get("Content-Type", "")
-    if kind.startswith("text/html"):
+    if response.headers.get("Content-Type", "").startswith("text/html"):
         raise _MirrorError("a web page instead of the file")
-    if response.status_code == 416:
-        raise _MirrorError("cannot go on from what is there")
     start = 0
-    if response.status_code == 206:
+    if response.status_code != 200:
         start = offset
-        if not response.headers.get("Content-Range", "").startswith(f"bytes {offset}-"):
-            raise _MirrorError("another part of the file than asked for")
+        sent = response.headers.get("Content-Range", "")
+        if response.status_code == 416 or not sent.startswith(f"bytes {offset}-"):
+            why = "another part of the file than asked for"
+            raise _CannotContinueError(why) if offset else _MirrorError(why)
     announced = response.headers.get("Content-Length")
     if announced is not None and announced != str(file.size - start):
         raise _MirrorError(f"announces {announced} bytes, expected {file.size - start}")

@@ -1,81 +1,97 @@
-"""A folder of images: train/<class>/*.png and, if there is one, test/<class>/*.png.
+"""A folder of images: train/<class>/*.png and, if they are there, val/<class>/ and test/<class>/.
 
-Images are taken as they are stored (no rotation by EXIF tags), of animations the first frame, and
-transparency is dropped. All grey images stay one channel; any coloured one makes the whole data set RGB.
+All grey images stay one channel; any coloured one makes the whole data set RGB. What is no picture is left
+out and named. See `pictures` for how one picture is seen.
 
 Shape letters: N images, C channels, H height, W width.
 """
 
 import hashlib
+import math
 import os
-import struct
-import zlib
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
+from jaxtyping import UInt8
 
-from tiebreak.data.cache import Source
+from tiebreak.data.cache import Source, file_state
 from tiebreak.data.dataset import ImageDataset, make_dataset
+from tiebreak.data.fetch import Progress
+from tiebreak.data.findings import list_some
 from tiebreak.data.heldout import check_test_fraction, hold_out
+from tiebreak.data.memory import check_fits_memory
+from tiebreak.data.pictures import (
+    BadPictureError,
+    Decisions,
+    Header,
+    NoPictureError,
+    read_header,
+    read_picture,
+)
 from tiebreak.errors import DataError, did_you_mean
 
-FORMATS = ("PNG", "JPEG", "BMP", "WEBP", "GIF", "TIFF", "PPM")  # Pillow's names; no others are opened
+# A part of the data -> the names that its folder may have, in any case
+PARTS = {
+    "train": ("train", "training"),
+    "val": ("val", "valid", "validation"),
+    "test": ("test", "testing"),
+}
+# What file managers, archives and storage systems leave behind, beside hidden files
+LITTER = frozenset(["thumbs.db", "desktop.ini", "icon\r", "__macosx", "@eadir", "#recycle", "$recycle.bin"])
+# Who has such a name and is no picture is damaged; who has another is not meant as one.
 SUFFIXES = frozenset(
-    [".png", ".jpg", ".jpeg", ".bmp", ".webp", ".gif", ".tif", ".tiff", ".ppm", ".pgm", ".pbm"]
-)
-LITTER = frozenset(["thumbs.db", "desktop.ini"])  # and hidden files
-GREY = frozenset(["1", "L", "LA"])
-COLOUR = frozenset(["P", "PA", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "HSV", "LAB"])
+    [".png", ".apng", ".jpg", ".jpeg", ".jpe", ".jfif", ".jp2", ".bmp", ".webp", ".gif", ".tif"]
+) | frozenset([".tiff", ".ppm", ".pgm", ".pbm", ".pnm", ".avif", ".heic", ".heif", ".dng", ".raw", ".svg"])
 LARGEST_RESIZE = 4_096  # pixels
-# What Pillow's decoders let out on damaged files.
-BROKEN = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    EOFError,
-    LookupError,
-    TypeError,
-    ArithmeticError,
-    AttributeError,
-    NotImplementedError,
-    MemoryError,
-    struct.error,
-    zlib.error,
-    Warning,
-)
+TRAINABLE = 64  # pixels to a side that are proposed where images are larger
 
-Pixels = NDArray[np.uint8]  # (H, W) if grey, else (H, W, 3)
+Images = UInt8[np.ndarray, "N C H W"]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Listing:
     """The files of one part, class by class in the order of names."""
 
+    folder: str
     class_names: tuple[str, ...]
     files: tuple[tuple[str, ...], ...]  # names, of each class
-    digest: str  # of names, sizes and times of change
+    litter: frozenset[str]  # names
+    digest: str  # of the names and of what changes with the files
 
 
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Usable:
-    """The images of one part that could be read, with their labels and paths."""
+@dataclass(frozen=True, kw_only=True)
+class File:
+    """A file that may be a picture."""
 
-    images: list[Pixels]
-    labels: list[int]
-    paths: list[str]
-
-
-class _BadImage(Exception):  # noqa: N818 - it is a finding about a file, handled here
-    """Why one file cannot be used."""
+    part: str
+    path: str  # from the data set's folder
+    label: int
 
 
-def folder_source(path: Path, *, resize: int | None, skip_bad_images: bool, test_fraction: float) -> Source:
+@dataclass(frozen=True, kw_only=True)
+class LeftOut:
+    """What of a folder is not among the images."""
+
+    litter: set[str]  # names
+    unreadable: list[str]  # paths
+
+
+def folder_source(
+    path: Path,
+    *,
+    resize: int | None,
+    skip_bad_images: bool,
+    test_fraction: float,
+    progress: Progress | None = None,
+) -> Source:
     """The data set of an image folder; its identity is the listing, for which no image is read.
 
     Raises: DataError if the folder is not laid out as the module says, or an option is out of range.
@@ -83,19 +99,48 @@ def folder_source(path: Path, *, resize: int | None, skip_bad_images: bool, test
     check_test_fraction(test_fraction)
     if resize is not None and not 1 <= resize <= LARGEST_RESIZE:
         raise DataError(f"resize must be 1 to {LARGEST_RESIZE} pixels, got {resize}.")
-    if not (path / "train").is_dir():
-        raise DataError(
-            f"folder: {path} has no folder train. It must hold train/<class>/*.png (or jpg, ...)."
-        )
-    parts = {part: list_images(path, part) for part in ("train", "test") if (path / part).is_dir()}
-    if "test" in parts:
-        _check_classes(parts["train"], parts["test"])
+    folders = _subfolders(path)
+    parts = {part: list_images(path, name) for part, name in _part_folders(path, folders).items()}
+    unused = [name for name in folders if name not in {listing.folder for listing in parts.values()}]
+    for listing in parts.values():
+        for name in listing.class_names:
+            if name not in parts["train"].class_names:
+                nearest = did_you_mean(name, parts["train"].class_names)
+                raise DataError(
+                    f"folder: {listing.folder}/{name} has no {parts['train'].folder}/{name}. {nearest}"
+                )
     options = f"resize={resize} skip={skip_bad_images} test_fraction={test_fraction}"
-    digests = " ".join(listing.digest for listing in parts.values())
+    digests = " ".join(f"{part}={listing.digest}" for part, listing in parts.items())
     return Source(
-        identity=f"folder {path.absolute()} {options} {digests}",
-        build=lambda: _build(path, parts, resize, skip_bad_images, test_fraction),
+        identity=f"folder {path.absolute()} {options} {digests} {unused}",
+        build=lambda: _build(path, parts, unused, resize, skip_bad_images, test_fraction, progress),
     )
+
+
+def _subfolders(root: Path) -> list[str]:
+    if not root.is_dir():
+        raise DataError(f"folder: there is no folder {root}. Give one that holds train/<class>/*.png.")
+    try:
+        names = sorted(entry.name for entry in root.iterdir() if entry.is_dir())
+    except OSError as error:
+        raise DataError(f"folder: {root} cannot be read ({error.strerror}).") from None
+    return [name for name in names if not _is_litter(name)]
+
+
+def _part_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
+    """The folder's name of each part that is there."""
+    found = {}
+    for part, known in PARTS.items():
+        matching = [name for name in names if name.lower() in known]
+        if len(matching) > 1:
+            raise DataError(f"folder: {root} holds {' and '.join(matching)}: one of them must go.")
+        if matching:
+            found[part] = matching[0]
+    if "train" not in found:
+        raise DataError(
+            f"folder: {root} has no folder train. It must hold train/<class>/*.png (or jpg, ...)."
+        )
+    return found
 
 
 def list_images(root: Path, part: str) -> Listing:
@@ -104,20 +149,20 @@ def list_images(root: Path, part: str) -> Listing:
     Raises: DataError for fewer than two classes, an empty class, or what is neither folder nor plain file.
     """
     digest = hashlib.sha256()
-    names, classes = [], []
+    names, classes, litter = [], [], set()
     try:
-        folders = sorted(path.name for path in (root / part).iterdir())
-        for name in folders:
-            if _is_litter(name):
+        for folder in sorted((root / part).iterdir()):
+            shown = f"{part}/{folder.name}"
+            if _is_litter(folder.name) or (folder.is_file() and folder.suffix.lower() not in SUFFIXES):
+                litter.add(folder.name)
                 continue
-            if not (root / part / name).is_dir():
-                raise DataError(
-                    f"folder: {f'{part}/{name}'!r} is no folder; images belong in {part}/<class>/."
-                )
-            files, text = _files(root / part / name, f"{part}/{name}/")
-            names.append(name)
+            if not folder.is_dir():
+                raise DataError(f"folder: {shown!r} is no folder; images belong in {part}/<class>/.")
+            files, states = _files(folder, f"{shown}/", litter)
+            names.append(folder.name)
             classes.append(files)
-            digest.update(f"{name}\0{text}\0\0".encode(errors="surrogateescape"))
+            text = f"{folder.name}\0{states}\0\0"
+            digest.update(text.encode(errors="surrogateescape"))
     except OSError as error:
         raise DataError(f"folder: {root / part} cannot be read ({error.strerror}).") from None
     if len(names) < 2:
@@ -127,162 +172,216 @@ def list_images(root: Path, part: str) -> Listing:
     bad = next((name for name in names if not name.isprintable()), None)
     if bad is not None:
         raise DataError(f"folder: the class name {bad!r} cannot be printed. Rename its folder.")
-    return Listing(class_names=tuple(names), files=tuple(classes), digest=digest.hexdigest())
+    return Listing(
+        folder=part,
+        class_names=tuple(names),
+        files=tuple(classes),
+        litter=frozenset(litter),
+        digest=digest.hexdigest(),
+    )
 
 
-def _files(folder: Path, shown: str) -> tuple[tuple[str, ...], str]:
-    """The names of a class's files, and a text of names, sizes and times of change.
+def _files(folder: Path, shown: str, litter: set[str]) -> tuple[tuple[str, ...], str]:
+    """The names of a class's files, and a text of names and states.
 
     A plain loop over what is not tracked by the garbage collector, as there may be 100,000 of them.
     """
     with os.scandir(folder) as found:
-        entries = sorted((entry for entry in found if not _is_litter(entry.name)), key=attrgetter("name"))
-    if not entries:
-        raise DataError(f"folder: {shown!r} holds no images. Fill or remove it.")
-    lines = []
+        entries = sorted(found, key=attrgetter("name"))
+    names, lines = [], []
     for entry in entries:
+        if _is_litter(entry.name):
+            litter.add(entry.name)
+            continue
         if not entry.is_file():  # a pipe or device would be waited for without end
             raise DataError(
                 f"folder: {shown + entry.name!r} is no plain file; images belong directly in their class."
             )
-        status = entry.stat()
-        lines.append(f"{entry.name}\0{status.st_size} {status.st_mtime_ns}")
-    return tuple(entry.name for entry in entries), "\0".join(lines)
+        names.append(entry.name)
+        lines.append(f"{entry.name}\0{file_state(entry.stat())}")
+    if not names:
+        raise DataError(f"folder: {shown!r} holds no images. Fill or remove it.")
+    return tuple(names), "\0".join(lines)
 
 
 def _is_litter(name: str) -> bool:
     return name[0] == "." or name.lower() in LITTER
 
 
-def _check_classes(train: Listing, test: Listing) -> None:
-    for name in test.class_names:
-        if name not in train.class_names:
-            raise DataError(
-                f"folder: test/{name} has no train/{name}. {did_you_mean(name, train.class_names)}"
-            )
-
-
 def _build(
-    root: Path, parts: dict[str, Listing], resize: int | None, skip_bad_images: bool, test_fraction: float
+    root: Path,
+    parts: dict[str, Listing],
+    unused: Sequence[str],
+    resize: int | None,
+    skip_bad_images: bool,
+    test_fraction: float,
+    progress: Progress | None,
 ) -> ImageDataset:
     name = f"folder:{root.absolute().name}"
-    train = parts["train"]
-    read: dict[str, Usable] = {}
-    skipped: list[str] = []
-    for part, listing in parts.items():
-        labelled = [
-            (f"{part}/{class_name}/{file}", train.class_names.index(class_name))
-            for class_name, files in zip(listing.class_names, listing.files, strict=True)
-            for file in files
-        ]
-        images = _read_all(root, [path for path, _ in labelled], resize)
-        read[part] = _sort_out(labelled, images, skip_bad_images, skipped)
-    _check_sizes(read)
-    notes = (
-        [f"{name}: {len(skipped):,} unreadable images were skipped, the first: {skipped[0]}"]
-        if skipped
-        else []
-    )
-    grey = all(image.ndim == 2 for usable in read.values() for image in usable.images)
-    tensors = {
-        part: (_stack(usable.images, grey), torch.tensor(usable.labels, dtype=torch.int64))
-        for part, usable in read.items()
-    }
-    if "test" in tensors:
-        return make_dataset(
-            name, *tensors["train"], *tensors["test"], class_names=train.class_names, notes=tuple(notes)
-        )
-    held_out = hold_out(name, *tensors["train"], test_fraction)
-    return make_dataset(name, *held_out[:4], class_names=train.class_names, notes=(*notes, held_out.note))
+    class_names = parts["train"].class_names
+    left_out = LeftOut(litter=set().union(*(listing.litter for listing in parts.values())), unreadable=[])
+    files = _all_files(parts, {class_name: label for label, class_name in enumerate(class_names)})
+    found = _in_threads(lambda file: read_header(root / file.path), files, "looking at", progress)
+    files, headers = _usable(files, found, skip_bad_images, left_out)
+    images, decided = _decode(name, root, files, headers, resize, progress)
+    if any(isinstance(decision, BadPictureError) for decision in decided):
+        images = images[[not isinstance(decision, BadPictureError) for decision in decided]]
+    files, decisions = _usable(files, decided, skip_bad_images, left_out)
+    notes = [*_notes_of_left_out(left_out, unused), *_notes_of_decisions(decisions)]
+    return _assemble(name, class_names, files, images, test_fraction, [f"{name}: {note}" for note in notes])
 
 
-def _read_all(root: Path, paths: list[str], resize: int | None) -> list[Pixels | _BadImage]:
-    # Opening and decoding release Python's lock for most of their time.
+def _all_files(parts: dict[str, Listing], labels: dict[str, int]) -> list[File]:
+    return [
+        File(part=part, path=f"{listing.folder}/{class_name}/{file}", label=labels[class_name])
+        for part, listing in parts.items()
+        for class_name, of_class in zip(listing.class_names, listing.files, strict=True)
+        for file in of_class
+    ]
+
+
+def _in_threads(
+    read: Callable[[Item], Result], items: Sequence[Item], doing: str, progress: Progress | None
+) -> list[Result | BadPictureError]:
+    """What each item gives. Opening and decoding release Python's lock for most of their time."""
+
+    def attempt(item: Item) -> Result | BadPictureError:
+        try:
+            return read(item)
+        except BadPictureError as error:
+            return error
+
+    results = []
     with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
-        return list(pool.map(lambda path: _try_image(root / path, resize), paths))
+        for result in pool.map(attempt, items):
+            results.append(result)
+            if progress and len(results) % 100 == 0:
+                progress(f"{doing} {len(items):,} images", len(results), len(items))
+    return results
 
 
-def _try_image(path: Path, resize: int | None) -> Pixels | _BadImage:
-    try:
-        return read_image(path, resize)
-    except _BadImage as error:
-        return error
-
-
-def read_image(path: Path, resize: int | None) -> Pixels:
-    """The pixels of one image file, resized to a square if wanted (bilinear, antialiased).
-
-    Raises: _BadImage if it is no image, damaged, beyond Pillow's limit, or has more than 8 bits a channel.
-    """
-    from PIL import Image, UnidentifiedImageError  # nothing but folders needs Pillow
-
-    if path.suffix.lower() not in SUFFIXES:
-        raise _BadImage("is not named like an image")
-    try:
-        with Image.open(path, formats=FORMATS) as image:
-            if Image.MAX_IMAGE_PIXELS is not None and image.width * image.height > Image.MAX_IMAGE_PIXELS:
-                raise _BadImage(f"has {image.width} x {image.height} pixels, which is too large")
-            if image.mode not in GREY | COLOUR:
-                raise _BadImage(f"has Pillow's mode {image.mode}, expected 8 bits a channel")
-            converted = image.convert("L" if image.mode in GREY else "RGB")
-        if resize is not None:
-            converted = converted.resize((resize, resize), Image.Resampling.BILINEAR)
-        return np.asarray(converted)
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _BadImage("announces more pixels than Pillow opens (a decompression bomb?)") from None
-    except UnidentifiedImageError:
-        raise _BadImage("is no image of a known format") from None
-    except BROKEN as error:
-        raise _BadImage(f"is damaged or cut short ({type(error).__name__})") from None
-
-
-def _sort_out(
-    labelled: list[tuple[str, int]],
-    images: list[Pixels | _BadImage],
+def _usable(
+    files: Sequence[File],
+    results: Sequence[Result | BadPictureError],
     skip_bad_images: bool,
-    skipped: list[str],
-) -> Usable:
-    """What can be used; what cannot is refused, or its path added to `skipped`."""
-    usable = Usable(images=[], labels=[], paths=[])
-    for (path, label), image in zip(labelled, images, strict=True):
-        if not isinstance(image, _BadImage):
-            usable.images.append(image)
-            usable.labels.append(label)
-            usable.paths.append(path)
+    left_out: LeftOut,
+) -> tuple[list[File], list[Result]]:
+    """The files that could be read, and their results; others are refused, or put down as left out."""
+    usable, read = [], []
+    for file, result in zip(files, results, strict=True):
+        if not isinstance(result, BadPictureError):
+            usable.append(file)
+            read.append(result)
+        elif isinstance(result, NoPictureError) and Path(file.path).suffix.lower() not in SUFFIXES:
+            left_out.litter.add(Path(file.path).name)
         elif skip_bad_images:
-            skipped.append(repr(path))
+            left_out.unreadable.append(file.path)
         else:
             raise DataError(
-                f"folder: {path!r} {image}. Mend or remove it, or skip such files with --skip-bad-images."
+                f"folder: {file.path!r} {result}. Mend or remove it, or skip such files with "
+                "--skip-bad-images."
             )
-    return usable
+    return usable, read
 
 
-def _check_sizes(read: dict[str, Usable]) -> None:
-    sized = [
-        (path, image)
-        for usable in read.values()
-        for path, image in zip(usable.paths, usable.images, strict=True)
-    ]
-    for path, image in sized:
-        first_path, first = sized[0]
-        if image.shape[:2] != first.shape[:2]:
+def _decode(
+    name: str,
+    root: Path,
+    files: Sequence[File],
+    headers: Sequence[Header],
+    resize: int | None,
+    progress: Progress | None,
+) -> tuple[Images, list[Decisions | BadPictureError]]:
+    """All images in one array, N x C x H x W, and what was decided about each; that of a bad one is unset."""
+    size = (resize, resize) if resize else _common_size(files, headers)
+    width, height = size
+    grey = all(header.grey for header in headers)
+    shape = (len(files), 1 if grey else 3, height, width)
+    check_fits_memory(name, math.prod(shape), f"--resize {min(TRAINABLE, *size)} makes them smaller.")
+    images = np.empty(shape, np.uint8)
+
+    def fill(index: int) -> Decisions:
+        pixels, decisions = read_picture(root / files[index].path, size if resize else None)
+        if pixels.shape[:2] != (height, width):
+            raise BadPictureError("has another size than its header says")
+        images[index] = pixels if pixels.ndim == 2 else pixels.transpose(2, 0, 1)
+        return decisions
+
+    return images, _in_threads(fill, range(len(files)), "reading", progress)
+
+
+def _common_size(files: Sequence[File], headers: Sequence[Header]) -> tuple[int, int]:
+    """Width and height. Raises: DataError if the images differ in them."""
+    sizes = [(header.width, header.height) for header in headers]
+    for file, size in zip(files, sizes, strict=True):
+        if size != sizes[0]:
+            shown = [f"{width} x {height}" for width, height in (sizes[0], size)]
+            proposed = min(TRAINABLE, *(min(each) for each in sizes))
             raise DataError(
-                f"folder: images differ in size: {first_path!r} has {_size(first)} pixels, {path!r} "
-                f"{_size(image)}. Bring them to one size with --resize, e.g. --resize {min(first.shape[:2])}."
+                f"folder: images differ in size: {files[0].path!r} has {shown[0]} pixels, {file.path!r} "
+                f"{shown[1]}. Bring them to one size with --resize, e.g. --resize {proposed}."
             )
+    return sizes[0] if sizes else (1, 1)
 
 
-def _size(image: Pixels) -> str:
-    return f"{image.shape[1]} x {image.shape[0]}"
+def _notes_of_left_out(left_out: LeftOut, unused: Sequence[str]) -> list[str]:
+    notes = [f"not used: {list_some(unused)}"] if unused else []
+    if left_out.unreadable:
+        count, first = len(left_out.unreadable), left_out.unreadable[0]
+        images = "unreadable image was" if count == 1 else "unreadable images were"
+        notes.append(f"{count:,} {images} skipped, the first: {first!r}")
+    if left_out.litter:
+        notes.append(f"left out, as they are no pictures: {list_some(sorted(left_out.litter))}")
+    return notes
 
 
-def _stack(images: list[Pixels], grey: bool) -> Tensor:
-    if not images:
-        return torch.zeros((0, 1 if grey else 3, 1, 1), dtype=torch.uint8)
-    if grey:
-        return torch.from_numpy(np.stack(images)[:, None])
-    stacked = np.empty((len(images), 3, *images[0].shape[:2]), np.uint8)
-    for target, image in zip(stacked, images, strict=True):
-        target[:] = image if image.ndim == 2 else image.transpose(2, 0, 1)
-    return torch.from_numpy(stacked)
+def _notes_of_decisions(decisions: Sequence[Decisions]) -> list[str]:
+    count = len(decisions)
+    turned = sum(decision.turned for decision in decisions)
+    laid_over_white = sum(decision.laid_over_white for decision in decisions)
+    brightest = [value for decision in decisions if (value := decision.brightest_of_16_bits) is not None]
+    floats = sum(decision.was_floats for decision in decisions)
+    notes = []
+    if floats:
+        notes.append(f"{floats:,} of {count:,} images are floats from 0 to 1, scaled to 0..255")
+    if turned:
+        notes.append(f"{turned:,} of {count:,} images were turned as their tags (EXIF) say")
+    if laid_over_white:
+        notes.append(f"{laid_over_white:,} of {count:,} images have transparent pixels, laid over white")
+    if brightest:
+        notes.append(
+            f"16 bits a channel of {len(brightest):,} images were scaled from 0..65,535 to 0..255 "
+            f"(the highest value found: {max(brightest):,})"
+        )
+    return notes
+
+
+def _assemble(
+    name: str,
+    class_names: tuple[str, ...],
+    files: Sequence[File],
+    images: Images,
+    test_fraction: float,
+    notes: Sequence[str],
+) -> ImageDataset:
+    """The data set of the images that could be read; a test part is split off if there is none."""
+    labels = torch.tensor([file.label for file in files], dtype=torch.int64)
+    ends = np.cumsum([sum(file.part == part for file in files) for part in PARTS]).tolist()
+    whole = torch.from_numpy(images)
+    (train, val, test), (train_labels, val_labels, test_labels) = (
+        torch.tensor_split(whole, ends[:2]),
+        torch.tensor_split(labels, ends[:2]),
+    )
+    for class_name, count in zip(class_names, train_labels.bincount(minlength=len(class_names)), strict=True):
+        if not count:
+            raise DataError(
+                f"{name}: no image of {class_name!r} can be trained on. Fill or remove the class."
+            )
+    if not len(test):
+        train, train_labels, test, test_labels, note = hold_out(name, train, train_labels, test_fraction)
+        notes = [*notes, note]
+    if len(val):
+        train, train_labels = torch.cat([train, val]), torch.cat([train_labels, val_labels])
+    return make_dataset(
+        name, train, train_labels, test, test_labels, class_names, notes=tuple(notes), own_val=len(val)
+    )

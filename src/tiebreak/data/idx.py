@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 from tiebreak.data.cache import Source, files_identity
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.fetch import Progress, RemoteFile, fetch_file
+from tiebreak.data.memory import INFLATION
 from tiebreak.errors import DataError
 from tiebreak.files import cache_root
 
-LARGEST = 2**31  # bytes in one file: 200 times MNIST
+LARGEST = 2**28  # bytes in one file: 5 times MNIST
 UNSIGNED_BYTE = 8  # the code of the element type in the magic number
 FILES = (
     "train-images-idx3-ubyte",
@@ -202,8 +203,9 @@ def read_idx(path: Path, dimensions: int) -> NDArray[np.uint8]:
                 )
             shape = struct.unpack(f">{dimensions}I", header[4:])
             size = prod(shape)
-            if not 0 < size <= LARGEST:
-                raise DataError(f"{path.name}: announces {size:,} bytes, expected 1 to {LARGEST:,}.")
+            largest = min(LARGEST, path.stat().st_size * (INFLATION if packed else 1))
+            if not 0 < size <= largest:
+                raise DataError(f"{path.name}: announces {size:,} bytes, expected 1 to {largest:,}.")
             content = stream.read(size + 1)
     except OSError as error:
         if error.errno is not None:

@@ -63,7 +63,7 @@ def run_study(
     written; ModelError or DataError before anything is trained.
     """
     stop = stop or StopRequest()
-    val_size = study.data.val_size or max(1, len(data.train) // 10)
+    val_size = data.val_size(study.data.val_size)
     check_plan(study, data, val_size, execution)
     check_place(folder)
     with study_lock(folder):

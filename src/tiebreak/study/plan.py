@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     BeforeValidator,
     ConfigDict,
@@ -19,6 +20,7 @@ from pydantic import (
 )
 
 from tiebreak.calls import parse_call, split_top_level
+from tiebreak.data.names import DEFAULT_DATASET, dataset_name
 from tiebreak.data.transform import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
@@ -26,7 +28,6 @@ from tiebreak.rng import MAX_SEED
 from tiebreak.training.precision import PrecisionChoice
 from tiebreak.training.recipe import Recipe
 
-DEFAULT_DATASET = "fashion-small"
 DEFAULT_SEEDS = 5
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
@@ -97,10 +98,11 @@ class Contender(Plan):
 class DataChoice(Plan):
     """Which images: a data set's name and how its training part is divided."""
 
-    name: str = DEFAULT_DATASET
+    name: Annotated[str, AfterValidator(dataset_name)] = DEFAULT_DATASET
     data_dir: Path | None = None  # where its files lie; not part of what makes two studies the same
     resize: int | None = Field(default=None, ge=1, le=1024)  # height and width, for image folders
-    val_size: int | None = Field(default=None, ge=1)  # images; None: a tenth of the training part
+    skip_bad_images: bool = False  # of a folder; which were skipped shows in the images' fingerprint
+    val_size: int | None = Field(default=None, ge=1)  # images; None: the data's own part, or a tenth
     stratify: bool = True
 
 
@@ -183,7 +185,7 @@ class Study(Plan):
     @property
     def identity(self) -> str:
         """A hash of all that decides the results, apart from the data's content and the machine."""
-        plan = self.model_dump(mode="json", exclude={"data": {"data_dir"}})
+        plan = self.model_dump(mode="json", exclude={"data": {"data_dir", "skip_bad_images"}})
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 
-from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.dataset import ImageDataset, arrays_of, dataset_of, facts_of
+from tiebreak.data.facts import Facts
 from tiebreak.errors import TiebreakError
 from tiebreak.study.executor import (
     MAX_DEATHS,
@@ -31,7 +32,6 @@ from tiebreak.study.executor import (
 )
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import available_cores
-from tiebreak.study.shared_data import arrays_of, dataset_of, facts_of
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.run import NEVER, Stop
 
@@ -107,7 +107,7 @@ def _as_remote(execution: Execution) -> Any:
 
 
 def _compute_remotely(
-    task: Task, stored: tuple[dict[str, np.ndarray], dict[str, Any]], execution: Execution
+    task: Task, stored: tuple[dict[str, np.ndarray], Facts], execution: Execution
 ) -> Iterator[News]:
     """Compute one task in a worker of Ray. The arrays are views into the node's object store."""
     yield from compute(task, dataset_of(*stored), execution)

@@ -1,20 +1,17 @@
 """A data set that several processes read from one place in memory."""
 
-import dataclasses
 import tempfile
-import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from shutil import rmtree
 
 import numpy as np
-import torch
-from torch import Tensor
 
-from tiebreak.data.cache import ARRAYS
-from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.cache import map_array
+from tiebreak.data.dataset import ARRAYS, ImageDataset, arrays_of, dataset_of, facts_of
+from tiebreak.data.facts import Facts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,46 +19,42 @@ class SharedData:
     """A data set as files that can be mapped into memory, and all of it that is no array."""
 
     folder: Path
-    facts: dict[str, Any]
+    facts: Facts
+    temporary: bool  # the files are for this use alone; else they are the cache's
 
 
 @contextmanager
 def share_data(data: ImageDataset) -> Iterator[SharedData]:
-    """Lay the data set's arrays into files for the time of the block.
+    """The data set's arrays in files for the time of the block: those of the cache, if they are the same.
 
     The system keeps one copy of them in memory, however many processes read it.
+
+    Raises: OSError if the files cannot be written.
     """
+    facts, arrays = facts_of(data), arrays_of(data)
+    if data.folder is not None and _holds(data.folder, arrays):
+        yield SharedData(folder=data.folder, facts=facts, temporary=False)
+        return
     with tempfile.TemporaryDirectory(prefix="tiebreak-", ignore_cleanup_errors=True) as name:
-        for array_name, array in arrays_of(data).items():
+        for array_name, array in arrays.items():
             np.save(Path(name) / f"{array_name}.npy", array, allow_pickle=False)
-        yield SharedData(folder=Path(name), facts=facts_of(data))
+        yield SharedData(folder=Path(name), facts=facts, temporary=True)
+
+
+def _holds(folder: Path, arrays: dict[str, np.ndarray]) -> bool:
+    """Whether a folder holds these arrays still: files may be removed, and arrays in memory changed."""
+    try:
+        return all(np.array_equal(map_array(folder, name), array) for name, array in arrays.items())
+    except (OSError, ValueError):
+        return False
+
+
+def remove_shared(shared: SharedData) -> None:
+    """Remove the files in the place of a process that could not."""
+    if shared.temporary:
+        rmtree(shared.folder, ignore_errors=True)
 
 
 def open_shared(shared: SharedData) -> ImageDataset:
     """The data set, its arrays mapped from the files."""
-    # Copy-on-write: PyTorch wants memory that can be written.
-    arrays = {name: np.load(shared.folder / f"{name}.npy", mmap_mode="c") for name in ARRAYS}
-    return dataset_of(arrays, shared.facts)
-
-
-def arrays_of(data: ImageDataset) -> dict[str, np.ndarray]:
-    """The data set's arrays by name."""
-    return {name: getattr(data, name).contiguous().numpy() for name in ARRAYS}
-
-
-def facts_of(data: ImageDataset) -> dict[str, Any]:
-    """All of a data set that is no array."""
-    names = [field.name for field in dataclasses.fields(data) if field.name not in ARRAYS]
-    return {name: getattr(data, name) for name in names}
-
-
-def dataset_of(arrays: dict[str, np.ndarray], facts: dict[str, Any]) -> ImageDataset:
-    """The data set again; it shares the arrays' memory, which nobody writes to."""
-    tensors: dict[str, Any] = {name: _as_tensor(array) for name, array in arrays.items()}
-    return ImageDataset(**tensors, **facts)
-
-
-def _as_tensor(array: np.ndarray) -> Tensor:
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The given NumPy array is not writable", UserWarning)
-        return torch.from_numpy(array)
+    return dataset_of({name: map_array(shared.folder, name) for name in ARRAYS}, shared.facts)

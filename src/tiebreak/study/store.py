@@ -14,14 +14,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 import numpy as np
 import safetensors.torch
-from pydantic import AfterValidator, Field
 from torch import Tensor
 
-from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.dataset import ImageDataset, facts_of
+from tiebreak.data.facts import Count, Facts, Words, few_val_images
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
 from tiebreak.results.run import Cost, History, Timing
@@ -38,31 +38,13 @@ RUN_FILES = ("run.json", "predictions.npz", "weights.safetensors", CHECKPOINT)
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
 
 
-def _printable(text: str) -> str:
-    """A stranger's study has words that are printed: control characters must not reach a terminal."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-
-
-Words = Annotated[str, AfterValidator(_printable)]
-Count = Annotated[int, Field(ge=0)]
-
-
-class DataFacts(Plan):
+class DataFacts(Facts):
     """What a report must know of the data, so that it needs the data no more."""
 
-    name: Words
-    fingerprint: Words
-    class_names: tuple[Words, ...] = Field(min_length=2)
     image_shape: tuple[Count, Count, Count]  # channels, height, width
     train_images: Count
     val_images: Count  # of the training images, in each run
     test_images: Count
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    verified: bool
-    notes: tuple[Words, ...]
 
 
 class SeedsAdded(Plan):
@@ -145,19 +127,14 @@ class StoredStudy:
 
 
 def data_facts(data: ImageDataset, val_images: int) -> DataFacts:
-    """The facts of a loaded data set."""
+    """The facts of a loaded data set in a study that keeps so many training images for validation."""
+    facts = dict(facts_of(data)) | {"notes": (*data.notes, *few_val_images(val_images))}
     return DataFacts(
-        name=data.name,
-        fingerprint=data.fingerprint,
-        class_names=data.class_names,
+        **facts,
         image_shape=data.image_shape,
         train_images=len(data.train),
         val_images=val_images,
         test_images=len(data.test),
-        mean=data.mean,
-        std=data.std,
-        verified=data.verified,
-        notes=data.notes,
     )
 
 

@@ -113,14 +113,14 @@ def read_study_file(path: Path, settings: Mapping[str, Any]) -> tuple[Study, Exe
     Raises: StudyError if the file is missing or not TOML, or has an unknown or wrong key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as editors on Windows save it
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file.") from None
     except IsADirectoryError:
         raise StudyError(
             f"{path} is a folder, expected a TOML file. To look at a study: tiebreak report {path}"
         ) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # tomllib gives a number of 5,000 digits to int()
         raise StudyError(f"{path} is not a TOML file: {error}") from None
     try:
         return interpret(content, settings)
@@ -152,7 +152,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         baseline=file.baseline,
         data=file.data,
     )
-    return study, file.execution, file.out
+    return study, file.execution, file.out and file.out.expanduser()
 
 
 def _contender(entry: ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:

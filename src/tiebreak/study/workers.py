@@ -9,7 +9,6 @@ import json
 import math
 import os
 import pickle
-import shutil
 import signal
 import subprocess
 import sys
@@ -39,7 +38,7 @@ from tiebreak.study.executor import (
 from tiebreak.study.fork_server import ForkedProcess, ForkServer, fork_server, thread_settings
 from tiebreak.study.plan import Execution
 from tiebreak.study.resources import available_cores
-from tiebreak.study.shared_data import SharedData, open_shared, share_data
+from tiebreak.study.shared_data import SharedData, open_shared, remove_shared, share_data
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.run import NEVER, Stop
 
@@ -319,5 +318,5 @@ def _take_orders(inbox: BinaryIO, tasks: SimpleQueue[Task], stop: Event, setup: 
 def _leave(setup: Setup) -> NoReturn:
     """End this process, whatever it is computing. The driver could not tidy up, so do that for it."""
     LEAVING.acquire()  # for good: one thread tidies up, and none ends the process meanwhile
-    shutil.rmtree(setup.data.folder, ignore_errors=True)
+    remove_shared(setup.data)
     os._exit(0)

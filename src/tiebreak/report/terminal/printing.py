@@ -210,7 +210,9 @@ def say(text: str, console: Console) -> None:
 def print_dataset(data: ImageDataset, console: Console) -> None:
     """What is in a data set."""
     console.print(f"[bold]{escape(data.name)}[/]", highlight=False)
-    console.print(f"images       {len(data.train):,} training, {len(data.test):,} test", highlight=False)
+    own_val = f" ({data.own_val:,} of them for validation)" if data.own_val else ""
+    images = f"{len(data.train):,} training{own_val}, {len(data.test):,} test"
+    console.print(f"images       {images}", highlight=False)
     console.print(f"shape        {' x '.join(map(str, data.image_shape))} (C x H x W)", highlight=False)
     for name, values in (("mean", data.mean), ("std", data.std)):
         console.print(f"{name:<12} {' '.join(f'{value:.4f}' for value in values)}", highlight=False)

@@ -29,7 +29,12 @@ def explanation_as_json(explanation: Explanation) -> dict[str, Any]:
         "a": explanation.a,
         "b": explanation.b,
         "study": results.source,
-        "dataset": {"name": data.name, "fingerprint": data.fingerprint, "verified": data.verified},
+        "dataset": {
+            "name": data.name,
+            "fingerprint": data.fingerprint,
+            "verified": data.verified,
+            "notes": list(data.notes),
+        },
         "seeds": list(results.rule.seeds),
         "sentences": explanation.sentences,
     }
