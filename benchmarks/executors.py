@@ -19,9 +19,10 @@ import torch
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.study.environment import processor_name
-from tiebreak.study.executor import RunFailure, RunFinished, RunId, Task, execute
 from tiebreak.study.plan import Execution
-from tiebreak.study.resources import available_cores
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.machine import available_cores
+from tiebreak.study.where.task import RunFailure, RunFinished, RunId, Task
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunSpec
 

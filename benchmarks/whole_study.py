@@ -25,7 +25,7 @@ from tiebreak.bench.loops import BATCH_SIZE, OneByOne, case_study_steps
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.models.catalog import build_model
-from tiebreak.study.resources import available_cores
+from tiebreak.study.where.machine import available_cores
 from tiebreak.training.device import thread_count
 
 MODELS = ("mlp", "cnn")

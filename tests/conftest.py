@@ -59,7 +59,7 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monk
 @pytest.fixture(autouse=True)
 def no_early_fork_server(monkeypatch: pytest.MonkeyPatch) -> None:
     """A command ends with its process, and its fork server too; a test that calls `main` goes on."""
-    monkeypatch.setattr("tiebreak.study.fork_server.start_early", lambda threads: None)
+    monkeypatch.setattr("tiebreak.study.where.fork_server.start_early", lambda entry, threads: None)
 
 
 def _unpacked_cifar10(options: list[str]) -> Path:

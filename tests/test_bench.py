@@ -6,13 +6,13 @@ import multiprocessing
 import pytest
 import torch
 
-from tiebreak import cli
 from tiebreak.bench import loops, measure, table
 from tiebreak.bench.side_by_side import side_by_side
+from tiebreak.cli import run_command
 from tiebreak.data.dataset import make_dataset
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
-from tiebreak.study.resources import available_cores
+from tiebreak.study.where.machine import available_cores
 
 TINY = measure.Effort(rounds=2, seconds=0.0)
 
@@ -75,7 +75,7 @@ def test_floating_point_operations_of_a_step_are_those_counted_by_hand(data):
 
 def test_the_command_prints_the_table_and_one_json_object(monkeypatch, capsys):
     monkeypatch.setattr(measure.Effort, "quick", lambda: TINY)
-    cli.app(["bench", "--quick", "--json", "--dataset", "digits"], standalone_mode=False)
+    run_command.app(["bench", "--quick", "--json", "--dataset", "digits"], standalone_mode=False)
     out, err = capsys.readouterr()
     measured = json.loads(out)
     assert len(measured["rows"]) >= 8

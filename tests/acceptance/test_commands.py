@@ -125,8 +125,11 @@ def test_report_needs_neither_data_nor_model(tiebreak, tmp_path, monkeypatch):
     monkeypatch.setenv("TIEBREAK_CACHE", str(tmp_path / "nothing"))
     (tmp_path / "moved").mkdir()
     moved = (tmp_path / "study").rename(tmp_path / "moved" / "study")
-    reported = tiebreak("report", moved, "--json")
+    monkeypatch.setenv("BROWSER", "false")  # a program that fails
+    monkeypatch.delitem(sys.modules, "webbrowser", raising=False)
+    reported = tiebreak("report", moved, "--json", "--open")
     assert reported.status == 0, reported.stderr
+    assert reported.stderr.endswith(f"No browser can be opened here; the page is {moved / 'report.html'}\n")
     before, after = json.loads(made.stdout.splitlines()[-1]), json.loads(reported.stdout)
     assert after["contenders"] == before["contenders"]
     assert after["comparisons"] == before["comparisons"]

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from tiebreak.study.shared_data import open_shared, remove_shared, share_data
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, arrays_of, facts_of
-from tiebreak.study.shared_data import open_shared, remove_shared, share_data
 from tiebreak.study.store import data_facts
 
 

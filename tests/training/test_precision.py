@@ -214,6 +214,15 @@ def test_onednn_is_used_only_inside_a_run_and_only_if_it_is_true_fp32(data):
     assert switch.fp32_precision == before
 
 
+def test_fp32_on_a_gpu_is_no_tf32_and_the_switches_are_put_back():
+    """They can be looked at where there is no GPU. A user's own choice is left as it was."""
+    switches = (torch.backends.cudnn.conv, torch.backends.cudnn.rnn)
+    before = [switch.fp32_precision for switch in switches]
+    with computing(Placement(device="cuda", precision="fp32")):
+        assert [switch.fp32_precision for switch in switches] == ["ieee", "ieee"]
+    assert [switch.fp32_precision for switch in switches] == before
+
+
 @pytest.mark.parametrize("model", ["mlp(hidden_dim=24, dropout=0.3)", "cnn(width=6)"])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_the_same_seed_gives_the_same_bytes(data, model, precision):

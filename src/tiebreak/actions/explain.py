@@ -48,10 +48,11 @@ from tiebreak.study.questions import (
     parse_questions,
     permuted,
 )
-from tiebreak.study.resources import choose_workers
 from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import StoredStudy, extend_study, read_study
+from tiebreak.study.where.fork_server import has_early_server
+from tiebreak.study.where.machine import choose_workers, this_machine
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.precision import choose_precision
 
@@ -226,7 +227,7 @@ def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, 
         precision = choose_precision(execution.precision, device)
         an_epoch, once = seconds_of_seed(needed, data, val_size, device, precision)
     specs = [make_task(study, contender, seed, val_size).spec for contender in needed for seed in range(2)]
-    workers = choose_workers(specs, data, execution)
+    workers = choose_workers(specs, data, execution, this_machine(device), early_server=has_early_server())
     return pick(budget, an_epoch / workers, once / workers, max(a.recipe.epochs, b.recipe.epochs))
 
 

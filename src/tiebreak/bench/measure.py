@@ -29,7 +29,7 @@ from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.kernels import kernels_are_compiled
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
-from tiebreak.study.resources import available_cores
+from tiebreak.study.where.machine import available_cores
 from tiebreak.training.device import processor_name, thread_count
 from tiebreak.training.precision import Placement, Precision, choose_precision, computing
 

@@ -10,7 +10,7 @@ from multiprocessing.connection import Connection
 from tiebreak.bench.loops import bench_part, tiebreak_loops
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.rng import global_stream
-from tiebreak.study.shared_data import SharedData, open_shared, share_data
+from tiebreak.study.where.shared_data import SharedData, open_shared, share_data
 from tiebreak.training.device import thread_count
 from tiebreak.training.precision import Precision
 

@@ -28,7 +28,10 @@ def report(
         results = write_report(study)
     show_results(results, as_json)
     if show:
-        typer.launch(str(results.page))
+        import webbrowser
+
+        if not webbrowser.open(results.page.absolute().as_uri()):
+            typer.echo(f"No browser can be opened here; the page is {results.page}", err=True)
 
 
 @app.command(epilog="Example: [bold]tiebreak plan --difference 0.01 --pilot tiebreak-studies/...[/bold]")

@@ -3,7 +3,6 @@
 import json
 import shlex
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,11 +10,9 @@ import typer
 
 from tiebreak.cli.app import app, make_console, show_results
 from tiebreak.cli.options import Json, with_study_options
-from tiebreak.errors import StoppedError, TiebreakError
+from tiebreak.errors import TiebreakError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from tiebreak.study.stop import StopRequest
 
 
@@ -80,9 +77,9 @@ def explain(
         raise TiebreakError("--budget picks the seeds; leave out --seeds, or leave out --budget.")
     study, execution, out = interpret({"contenders": [a, b], "seeds": 3}, overrides)
     request = make_request(study, ask, budget, out)
-    with _stoppable() as stop:
-        explanation = run_explanation(request, execution, console=make_console(stderr=as_json), stop=stop)
-    print_explanation(explanation, make_console(stderr=as_json))
+    console = make_console(stderr=as_json)
+    explanation = run_explanation(request, execution, console=console, stop=_stoppable())
+    print_explanation(explanation, console)
     if as_json:
         typer.echo(json.dumps(explanation_as_json(explanation)))
 
@@ -90,32 +87,25 @@ def explain(
 def _import_ahead(overrides: dict[str, Any]) -> None:
     """Let another core import PyTorch for the workers, while this process imports it for itself."""
     if overrides.get("executor", "auto") in ("auto", "processes") and overrides.get("workers") != "1":
-        from tiebreak.study.fork_server import start_early
+        from tiebreak.study.where import WORK
+        from tiebreak.study.where.fork_server import start_early
 
-        start_early(overrides.get("threads", 1))
+        start_early(WORK, overrides.get("threads", 1))
 
 
 def _run(planned: Any, as_json: bool) -> None:
     from tiebreak.actions.run import run as run_planned
 
     study, execution, out = planned
-    with _stoppable() as stop:
-        # With --json, stdout is for the object alone.
-        results = run_planned(study, execution, out, console=make_console(stderr=as_json), stop=stop)
+    # With --json, stdout is for the object alone.
+    results = run_planned(study, execution, out, console=make_console(stderr=as_json), stop=_stoppable())
     show_results(results, as_json)
 
 
-@contextmanager
-def _stoppable() -> "Iterator[StopRequest]":
-    """Let Ctrl-C and SIGTERM stop the study inside the block gently, and say how to go on."""
-    from tiebreak.study.stop import stop_on_signals
+def _stoppable() -> "StopRequest":
+    """What Ctrl-C and SIGTERM set; from now on they say how to go on, too."""
+    from tiebreak.study.stop import ASKED
 
-    with stop_on_signals() as stop:
-        try:
-            yield stop
-        except (StoppedError, SystemExit):
-            if stop.signal is None:
-                raise
-            command = shlex.join(["tiebreak", *sys.argv[1:]])
-            sys.stderr.write(f"tiebreak: stopped; what is finished is kept. To go on: {command}\n")
-            raise SystemExit(128 + stop.signal) from None
+    command = shlex.join(["tiebreak", *sys.argv[1:]])
+    ASKED.farewell = f"tiebreak: stopped; what is finished is kept. To go on: {command}\n"
+    return ASKED

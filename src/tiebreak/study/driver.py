@@ -11,7 +11,6 @@ from tiebreak.errors import CheckpointError, StoppedError, StudyError
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
 from tiebreak.study.environment import Environment, describe_environment
-from tiebreak.study.executor import News, RunFailure, RunFinished, RunId, Task, execute
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
 from tiebreak.study.settle import settle_precision
@@ -30,6 +29,8 @@ from tiebreak.study.store import (
     write_failed_run,
     write_run,
 )
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
 from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint
 from tiebreak.training.device import choose_device
 from tiebreak.training.loop import EpochResult
@@ -137,6 +138,8 @@ def forget_failed(stored: StoredStudy) -> StoredStudy:
 
 def pending_tasks(stored: StoredStudy, val_size: int, data: ImageDataset) -> list[Task]:
     """The runs that have not ended, seed by seed, so that a study that is stopped has whole pairs.
+
+    Runs that were under way are the exception, where several compute at once.
 
     Raises: StudyError if a run's checkpoint cannot be read or is of something else.
     """

@@ -9,6 +9,8 @@ from types import FrameType
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 STOPPING = b"\ntiebreak: stopping after this batch; once more stops at once.\n"
+FAREWELL = "tiebreak: stopped.\n"
+SHOW_CURSOR = b"\x1b[?25h"  # a progress bar may have hidden it
 
 
 @dataclass
@@ -17,6 +19,7 @@ class StopRequest:
 
     signal: int | None = None
     gentle: bool = False  # runs are being trained: who is asked finishes the batch first
+    farewell: str = FAREWELL
 
     def is_set(self) -> bool:
         return self.signal is not None
@@ -31,19 +34,33 @@ class StopRequest:
             self.gentle = False
 
 
+ASKED = StopRequest()  # by a signal to this process
+
+
 @contextmanager
 def stop_on_signals() -> Iterator[StopRequest]:
-    """Turn SIGINT and SIGTERM into a stop request; a second one, or one between runs, raises SystemExit.
+    """Turn SIGINT and SIGTERM into a stop request, `ASKED`, inside the block.
+
+    The first one while runs are trained only asks; else it says farewell and raises SystemExit. The second
+    one ends the process there and then, and so does one that comes while a module is imported: what is raised
+    there is often taken for a fault of the module, or lost.
 
     For the main thread of a program that owns its signals.
     """
-    stop = StopRequest()
+    stop = ASKED
+    stop.signal, stop.farewell = None, FAREWELL
 
     def ask(number: int, frame: FrameType | None) -> None:
         first, stop.signal = stop.signal is None, number
-        if not (first and stop.gentle):
+        if first and stop.gentle:
+            os.write(2, STOPPING)  # a handler may interrupt a print, and must not print itself
+            return
+        os.write(2, stop.farewell.encode())
+        if first and not _is_importing(frame):
             raise SystemExit(128 + number)
-        os.write(2, STOPPING)  # a handler may interrupt a print, and must not print itself
+        if os.isatty(2):
+            os.write(2, SHOW_CURSOR)
+        os._exit(128 + number)
 
     before = {number: signal.signal(number, ask) for number in SIGNALS}
     try:
@@ -51,3 +68,11 @@ def stop_on_signals() -> Iterator[StopRequest]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _is_importing(frame: FrameType | None) -> bool:
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False

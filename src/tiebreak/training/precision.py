@@ -280,8 +280,23 @@ def onednn_is_true_fp32() -> bool:
 def computing(placement: Placement) -> Iterator[None]:
     """PyTorch's global switches as the placement wants them, inside the block; put back after it."""
     keep_freed_memory()
-    with _onednn_matmul(placement.onednn_matmul):
+    with _onednn_matmul(placement.onednn_matmul), _cudnn_is_true_fp32():
         yield
+
+
+@contextmanager
+def _cudnn_is_true_fp32() -> Iterator[None]:
+    """Keep cuDNN from rounding the factors of float32 products to 10 bits (TF32), as is its default."""
+    cudnn: Any = torch.backends.cudnn  # its switches are made at import
+    switches = (cudnn.conv, cudnn.rnn)
+    before = [switch.fp32_precision for switch in switches]
+    for switch in switches:
+        switch.fp32_precision = "ieee"
+    try:
+        yield
+    finally:
+        for switch, precision in zip(switches, before, strict=True):
+            switch.fp32_precision = precision
 
 
 @contextmanager

@@ -26,9 +26,9 @@ from tiebreak.report.text.tables import (
     update_table,
 )
 from tiebreak.study.driver import Event
-from tiebreak.study.executor import RunId
 from tiebreak.study.plan import Study
 from tiebreak.study.store import RunRecord
+from tiebreak.study.where.task import RunId
 from tiebreak.training.anatomy import Anatomy
 from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult

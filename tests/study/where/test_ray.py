@@ -1,18 +1,20 @@
 """Runs on real Ray: a cluster of two nodes that loses one, and a Ray of our own on this machine."""
 
 import os
+import re
 import signal
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
-from test_executor import SERIAL, content, digits, models, outcomes, task
+from test_execute import SERIAL, content, descendants, digits, models, outcomes, task
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import DataError, TiebreakError
-from tiebreak.study.executor import RunFailure, RunFinished, execute
 from tiebreak.study.plan import Execution
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.task import RunFailure, RunFinished
 from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 
@@ -30,7 +32,7 @@ def cluster() -> Iterator[object]:
     nodes = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "node_ip_address": "127.0.0.2"})
     try:
         nodes.add_node(num_cpus=1, node_ip_address="127.0.0.3")
-        nodes.wait_for_nodes()
+        nodes.wait_for_nodes(timeout=300)
         ray.init(nodes.address, _node_ip_address="127.0.0.2", log_to_driver=False)
         yield nodes
     finally:
@@ -61,20 +63,61 @@ def test_a_study_outlives_a_node_and_a_deadly_run(cluster: object, digits: Image
     assert "its worker died 3 times, last by WorkerCrashedError" in failure.reason
 
 
+def commands_below(process: int) -> dict[int, list[str]]:
+    """The command lines of all processes that one has started, by id."""
+    return {
+        each: Path(f"/proc/{each}/cmdline").read_text().split("\0")
+        for each in descendants(process)
+        if Path(f"/proc/{each}/cmdline").is_file()
+    }
+
+
 def test_ray_starts_on_this_machine_and_leaves_nothing_behind(digits: ImageDataset) -> None:
     on_ray = Execution(device="cpu", executor="ray")
     handler, environment, hook = signal.getsignal(signal.SIGTERM), dict(os.environ), sys.excepthook
-    news_of = defaultdict(list)
+    before = descendants(os.getpid())
+    seen = []
     with pytest.raises(DataError, match="val_size must be at least 1 and below the 1438 training images"):
-        for run, news in execute([task("linear"), task("mlp", val_size=5_000)], digits, on_ray):
-            news_of[run].append(news)
-            assert {node["NodeManagerAddress"] for node in ray.nodes()} == {"127.0.0.2"}
+        tasks = [task("linear", seed) for seed in range(os.cpu_count() or 1)]
+        for run, _ in execute([*tasks, task("mlp", val_size=5_000)], digits, on_ray):
+            seen.append(run)
+            [raylet] = [line for line in commands_below(os.getpid()).values() if line[0].endswith("raylet")]
+            assert "--node_ip_address=127.0.0.2" in raylet
+    assert seen
     assert not ray.is_initialized()
+    assert descendants(os.getpid()) == before
     assert (signal.getsignal(signal.SIGTERM), dict(os.environ), sys.excepthook) == (
         handler,
         environment,
         hook,
     )
+
+
+def test_the_death_of_ray_is_told_in_one_line(
+    digits: ImageDataset, capfd: pytest.CaptureFixture[str]
+) -> None:
+    finished = []
+    with pytest.raises(TiebreakError, match=re.escape("Ray has died, and its driver with it (exit status ")):
+        for run, news in execute(
+            [task("linear"), task("linear", 1, epochs=100_000)],
+            digits,
+            Execution(device="cpu", executor="ray"),
+        ):
+            if isinstance(news, RunFinished):
+                finished.append(run.seed)
+                for process, line in commands_below(os.getpid()).items():
+                    if line[0].endswith("raylet"):
+                        os.kill(process, signal.SIGKILL)
+    assert finished == [0]
+    assert capfd.readouterr().err == ""
+
+
+def test_ray_that_is_not_installed_is_told(digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
+    with pytest.raises(
+        TiebreakError, match=re.escape('needs Ray, which is an extra: pip install "tiebreak[ray]".')
+    ):
+        outcomes([task("linear")], digits, Execution(executor="ray"))
 
 
 def test_a_wrong_address_is_told(digits: ImageDataset) -> None:

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections import defaultdict, deque
 from pathlib import Path
@@ -17,19 +18,14 @@ import torch
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.digits import digits_source
 from tiebreak.errors import DataError, StudyError, TiebreakError
-from tiebreak.study.executor import (
-    News,
-    RunFailure,
-    RunFinished,
-    RunId,
-    Task,
-    execute,
-    failure_after_deaths,
-)
 from tiebreak.study.plan import Execution
-from tiebreak.study.shared_data import open_shared, share_data
 from tiebreak.study.study_file import interpret
-from tiebreak.study.workers import _longest
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.processes import Pool, _next_task
+from tiebreak.study.where.scratch import scratch_folder
+from tiebreak.study.where.shared_data import open_shared, share_data
+from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task, failure_after_deaths
+from tiebreak.study.where.worker import Setup
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.run import RunSpec
@@ -38,7 +34,8 @@ SERIAL = Execution(device="cpu", executor="serial")
 TWO_WORKERS = Execution(device="cpu", executor="processes", workers=2)
 
 USER_MODELS = """
-import os, pathlib, signal
+import os, pathlib, signal, warnings
+import torch
 from torch import nn
 
 class Talking(nn.Linear):
@@ -69,6 +66,44 @@ class Broken(nn.Linear):
 
 def broken(image_shape, num_classes):
     return Broken(64, num_classes)
+
+class Unpicklable(nn.Linear):
+    def forward(self, images):
+        class Odd(BaseException):  # cannot be pickled, as nobody can import it
+            pass
+        if self.training:
+            raise Odd("no training today")
+        return super().forward(images.flatten(1))
+
+def unpicklable(image_shape, num_classes):
+    return Unpicklable(64, num_classes)
+
+def float8(image_shape, num_classes):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, num_classes))
+    model.register_buffer("scale", torch.zeros(3).to(torch.float8_e4m3fn))
+    return model
+
+class Warning(nn.Linear):
+    def forward(self, images):
+        warnings.warn("this layer will go", FutureWarning)
+        return super().forward(images.flatten(1))
+
+def warning(image_shape, num_classes):
+    return Warning(64, num_classes)
+
+class Tied(nn.Module):
+    def __init__(self, num_classes):
+        super().__init__()
+        self.encode = nn.Linear(64, 64)
+        self.decode = nn.Linear(64, 64)
+        self.decode.weight = self.encode.weight
+        self.head = nn.Linear(64, num_classes)
+
+    def forward(self, images):
+        return self.head(self.decode(self.encode(images.flatten(1)).relu()))
+
+def tied(image_shape, num_classes):
+    return Tied(num_classes)
 """
 
 
@@ -110,7 +145,7 @@ def test_workers_give_the_bytes_of_a_serial_study(
     digits: ImageDataset, models: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(Path(models).parent)  # workers find a file by its relative path, too
-    names = ["linear", "mlp(hidden_dim=8, dropout=0.2)", "models.py:talking"]
+    names = ["linear", "mlp(hidden_dim=8, dropout=0.2)", "models.py:talking", "models.py:tied"]
     tasks = [task(name, seed) for seed in (0, 1) for name in names]
     serial = outcomes(tasks, digits, SERIAL)
     environment, threads, cores = dict(os.environ), torch.get_num_threads(), os.sched_getaffinity(0)
@@ -157,13 +192,16 @@ def test_a_dead_workers_run_begins_again_and_fails_at_the_third_death(
     assert "try a smaller --lr" in diverged.reason
 
 
-def test_the_longest_runs_begin_first_once_it_is_known_which_they_are() -> None:
-    waiting = deque(task(model, seed) for seed in range(2) for model in ("short", "long", "unknown"))
-    took = {"short": 1.0, "long": 9.0}
-    begun = [_longest(waiting, took).run for _ in range(6)]
-    assert [(run.label, run.seed) for run in begun] == [
-        (label, seed) for label in ("unknown", "long", "short") for seed in range(2)
+def test_seeds_begin_in_their_order_and_of_each_the_longest_runs_first(digits: ImageDataset) -> None:
+    tasks = [task(model, seed) for seed in range(2) for model in ("short", "long", "unknown")]
+    with share_data(digits) as shared:
+        setup = Setup(data=shared, execution=TWO_WORKERS)
+    pool = Pool(server=None, setup=setup, size=2, waiting=deque(tasks), took={"short": 1.0, "long": 9.0})
+    begun = [_next_task(pool) for _ in range(6)]
+    assert [(each.run.seed, each.run.label) for each in begun if each] == [
+        (seed, label) for seed in range(2) for label in ("unknown", "long", "short")
     ]
+    assert _next_task(pool) is None
 
 
 def test_an_error_of_the_user_comes_out_as_it_is(digits: ImageDataset) -> None:
@@ -179,13 +217,39 @@ def test_an_exception_in_a_model_ends_the_study_with_its_traceback(
     assert "AssertionError: no training today" in capfd.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("model", "complaint"),
+    [
+        ("unpicklable", "an error ended the run; its traceback is above."),
+        ("float8", "what the run gives cannot be sent from process to process ("),
+    ],
+)
+def test_whatever_a_worker_cannot_say_is_said_in_one_line(
+    model: str, complaint: str, digits: ImageDataset, models: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    name = f"{models}:{model}"
+    with pytest.raises(TiebreakError, match=re.escape(f"{name}, seed 0: {complaint}")):
+        outcomes([task(name)], digits, TWO_WORKERS)
+    assert ("Odd: no training today" in capfd.readouterr().err) == (model == "unpicklable")
+
+
+@pytest.mark.filterwarnings("ignore:this layer will go")  # of this process, which tries the model first
+def test_a_warning_comes_once_from_all_workers(
+    digits: ImageDataset, models: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    outcomes([task(f"{models}:warning", seed) for seed in range(4)], digits, TWO_WORKERS)
+    errors = capfd.readouterr().err
+    assert errors.count("FutureWarning: this layer will go") == 1
+    assert models in errors
+
+
 def test_closing_the_generator_leaves_no_worker(digits: ImageDataset) -> None:
-    before = children(os.getpid())
+    before = descendants(os.getpid())
     stream = execute([task("linear", seed, epochs=10_000) for seed in (0, 1)], digits, TWO_WORKERS)
     next(stream)
-    assert len(children(os.getpid()) - before) == 3  # two workers and the fork server
+    assert len(descendants(os.getpid()) - before) == 3  # two workers and the fork server
     stream.close()
-    assert children(os.getpid()) == before
+    assert descendants(os.getpid()) == before
 
 
 def test_a_stop_reaches_the_workers_and_begins_no_further_run(digits: ImageDataset) -> None:
@@ -200,15 +264,86 @@ def test_a_stop_reaches_the_workers_and_begins_no_further_run(digits: ImageDatas
     assert seen == {0, 1}
 
 
-def children(process: int) -> set[int]:
-    """The process's children (Linux), zombies included."""
+def test_a_stop_reaches_workers_that_somebody_has_paused(digits: ImageDataset) -> None:
+    stop = threading.Event()
+    under_way: set[RunId] = set()
+    before = descendants(os.getpid())
+    for run, _ in execute(
+        [task("linear", seed, epochs=10_000) for seed in (0, 1)], digits, TWO_WORKERS, stop
+    ):
+        under_way.add(run)
+        if len(under_way) == 2 and not stop.is_set():
+            for process in descendants(os.getpid()) - before:
+                os.kill(process, signal.SIGSTOP)
+            stop.set()
+    assert len(under_way) == 2
+
+
+FEW_PROCESSES = """
+import resource, sys
+from tiebreak.data.digits import digits_source
+from tiebreak.errors import TiebreakError
+from tiebreak.study.where.task import RunFinished
+from test_execute import Execution, execute, task
+
+data, four = digits_source(0.2).build(), Execution(device="cpu", executor="processes", workers=4)
+resource.setrlimit(resource.RLIMIT_NPROC, (int(sys.argv[1]),) * 2)
+ended = 0
+try:
+    for _, news in execute([task("linear", seed) for seed in range(5)], data, four):
+        ended += isinstance(news, RunFinished)
+except TiebreakError as error:
+    print(error)
+print(ended)
+"""
+NO_ROOM = (
+    "No worker process can be started ({}); end other processes, raise the limit on them (ulimit -u), "
+    "or give --executor serial."
+)
+
+
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_where_the_system_has_room_for_few_processes_fewer_compute(limit: int) -> None:
+    """It counts the driver, its fork server, and each worker with its thread and the driver's for it."""
+    # Limits on processes do not hold for root, so it becomes somebody who runs nothing else here.
+    become = [
+        "setpriv",
+        "--reuid",
+        "61234",
+        "--clear-groups",
+        "--inh-caps=+dac_override",
+        "--ambient-caps=+dac_override",
+    ]
+    if os.geteuid() != 0 or subprocess.run([*become, "true"], check=False).returncode:
+        pytest.skip("needs root and setpriv, to count the processes of a user who has no others")
+    paths = os.pathsep.join([str(Path(__file__).parent), *sys.path])
+    answer = subprocess.run(
+        [*become, sys.executable, "-c", FEW_PROCESSES, str(limit)],
+        env=os.environ | {"PYTHONPATH": paths, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    assert "Traceback" not in answer.stderr
+    if limit == 7:
+        assert answer.stdout == "5\n"
+        assert re.match(r"Only \d worker processes can be started \(.*\)\.\n", answer.stderr), answer.stderr
+    else:
+        reasons = ("[Errno 11] Resource temporarily unavailable", "can't start new thread")
+        assert answer.stdout in [f"{NO_ROOM.format(reason)}\n0\n" for reason in reasons]
+
+
+def descendants(process: int) -> set[int]:
+    """The process's children and theirs (Linux), zombies included."""
     lists = Path(f"/proc/{process}/task").glob("*/children")
-    return {int(child) for path in lists for child in path.read_text().split()}
+    children = {int(child) for path in lists for child in path.read_text().split()}
+    return children.union(*map(descendants, children))
 
 
 DRIVER = """
 from tiebreak.data.digits import digits_source
-from test_executor import TWO_WORKERS, execute, task
+from test_execute import TWO_WORKERS, execute, task
 
 tasks = [task("linear", seed, epochs=10_000) for seed in (0, 1)]
 seen = set()
@@ -232,9 +367,9 @@ def test_workers_do_not_outlive_their_driver(how: signal.Signals, tmp_path: Path
     with driver:
         assert driver.stdout is not None
         assert driver.stdout.readline() == b"both are under way\n"
-        workers = [os.pidfd_open(worker) for worker in children(driver.pid)]
+        workers = [os.pidfd_open(worker) for worker in descendants(driver.pid)]
         assert len(workers) == 3  # and one of them the fork server
-        assert list(tmp_path.glob("tiebreak-*"))
+        assert list(tmp_path.glob("tiebreak-*"))  # the data
         if how == signal.SIGKILL:
             driver.send_signal(how)
         else:
@@ -247,6 +382,55 @@ def test_workers_do_not_outlive_their_driver(how: signal.Signals, tmp_path: Path
     assert not list(tmp_path.glob("tiebreak-*"))
 
 
+def test_what_a_whole_tree_of_killed_processes_left_is_removed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = "import sys; from tiebreak.study.where.scratch import scratch_folder\n"
+    program += "with scratch_folder() as folder: print(folder, flush=True); sys.stdin.read()"
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    (tmp_path / "tiebreak-of-somebody").mkdir()
+    folders = []
+    holders = []
+    for _ in range(2):
+        holder = subprocess.Popen(
+            [sys.executable, "-c", program],
+            env=os.environ | {"TMPDIR": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert holder.stdout is not None
+        folders.append(Path(holder.stdout.readline().strip()))
+        holders.append(holder)
+    dead, alive = folders
+    with holders[0], holders[1]:
+        holders[0].kill()
+        holders[0].wait()
+        assert dead.is_dir()
+        with scratch_folder() as mine:
+            assert sorted(tmp_path.iterdir()) == sorted([mine, alive, tmp_path / "tiebreak-of-somebody"])
+        holders[1].communicate("")
+    assert list(tmp_path.iterdir()) == [tmp_path / "tiebreak-of-somebody"]
+
+
+def test_a_full_disk_for_temporary_files_is_told(
+    digits: ImageDataset, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    small = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=60k", "tmpfs", tmp_path], check=False)
+    if small.returncode:
+        pytest.skip("needs the right to mount a tmpfs")
+    try:
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+        complaint = (
+            r"/train_images\.npy cannot be written: .*\. Free some room there, or set TMPDIR to a folder"
+        )
+        with pytest.raises(TiebreakError, match=complaint):
+            outcomes([task("linear")], digits, TWO_WORKERS)
+        assert not list(tmp_path.iterdir())
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
+
+
 def test_settings_that_do_not_fit_are_refused() -> None:
     for settings, complaint in [
         ({"workers": "many"}, "execution.workers: expected \"auto\" or a whole number from 1, got 'many'"),
@@ -257,15 +441,6 @@ def test_settings_that_do_not_fit_are_refused() -> None:
         with pytest.raises(StudyError, match=re.escape(complaint)):
             interpret({"contenders": ["mlp"], "execution": settings}, {})
     assert interpret({"contenders": ["mlp"]}, {"workers": "3"})[1].workers == 3
-
-
-def test_ray_that_is_not_installed_is_told(digits: ImageDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "ray", None)  # as if it were not installed
-    monkeypatch.delitem(sys.modules, "tiebreak.study.ray_executor", raising=False)
-    with pytest.raises(
-        TiebreakError, match=re.escape('needs Ray, which is an extra: pip install "tiebreak[ray]".')
-    ):
-        outcomes([task("linear")], digits, Execution(executor="ray"))
 
 
 def test_shared_arrays_are_the_data_set(digits: ImageDataset) -> None:

@@ -1,19 +1,22 @@
 """Forked workers: as good as started ones, whatever changed since their server began."""
 
 import os
+import select
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_executor import TWO_WORKERS, content, outcomes, task
+from test_execute import TWO_WORKERS, content, outcomes, task
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.digits import digits_source
-from tiebreak.study import fork_server, resources
-from tiebreak.study.fork_server import ForkServer
 from tiebreak.study.plan import Execution
-from tiebreak.study.resources import choose_workers
+from tiebreak.study.where import WORK, fork_server
+from tiebreak.study.where.fork_server import ForkServer
+from tiebreak.study.where.machine import Machine, choose_workers
 
 START_EARLY = fork_server.start_early  # before the tests' own settings replace it
 
@@ -40,7 +43,7 @@ def digits() -> ImageDataset:
 @pytest.fixture
 def early(monkeypatch: pytest.MonkeyPatch) -> Iterator[ForkServer]:
     """A server as a command starts it, for the time of the test."""
-    server = ForkServer(threads=1)
+    server = ForkServer(WORK, threads=1)
     monkeypatch.setattr(fork_server, "_early", [server])
     yield server
     server.close()
@@ -80,17 +83,38 @@ def test_a_fork_ends_with_the_status_of_its_end(early: ForkServer) -> None:
     worker.stdout.close()
 
 
-def test_only_for_a_server_of_its_own_a_short_study_does_not_start_workers(
-    early: ForkServer,
-    digits: ImageDataset,
-    monkeypatch: pytest.MonkeyPatch,
+DRIVER = """
+import sys
+from tiebreak.study.where.fork_server import ForkServer
+server = ForkServer("never_imported:work", threads=1)
+print(server.process.pid, flush=True)
+sys.stdin.read()
+"""
+
+
+def test_a_server_ends_with_its_driver_even_while_it_imports(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(resources, "available_cores", lambda: [0, 1])
-    monkeypatch.setattr(resources, "cpu_quota", lambda: 2.0)
-    specs = [task("linear", seed).spec for seed in (0, 1)]
-    assert choose_workers(specs, digits, Execution(device="cpu")) == 2
-    monkeypatch.setattr(fork_server, "_early", [])
-    assert choose_workers(specs, digits, Execution(device="cpu")) == 1
+    os.mkfifo(tmp_path / "importing")
+    (tmp_path / "never_imported.py").write_text(
+        f"open({str(tmp_path / 'importing')!r}, 'w').close()\nimport time\ntime.sleep(3600)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), *sys.path]))
+    with subprocess.Popen(
+        [sys.executable, "-c", DRIVER], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as driver:
+        assert driver.stdout is not None
+        server = os.pidfd_open(int(driver.stdout.readline()))
+        (tmp_path / "importing").read_text()  # waits until it has come there
+        driver.kill()
+    assert select.select([server], [], [], 60)[0], "the server is still there"
+    os.close(server)
+
+
+def test_only_for_a_server_of_its_own_a_short_study_does_not_start_workers(digits: ImageDataset) -> None:
+    specs, machine = [task("linear", seed).spec for seed in (0, 1)], Machine(kind="cpu", cores=2)
+    assert choose_workers(specs, digits, Execution(device="cpu"), machine, early_server=True) == 2
+    assert choose_workers(specs, digits, Execution(device="cpu"), machine) == 1
 
 
 def test_a_server_is_started_early_once_and_only_where_there_is_a_core_for_it(
@@ -99,11 +123,11 @@ def test_a_server_is_started_early_once_and_only_where_there_is_a_core_for_it(
     monkeypatch.setattr(fork_server, "start_early", START_EARLY)
     monkeypatch.setattr(fork_server, "_early", [])
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0})
-    fork_server.start_early(1)
+    fork_server.start_early(WORK, 1)
     assert not fork_server.has_early_server()
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
-    fork_server.start_early(1)
+    fork_server.start_early(WORK, 1)
     [server] = fork_server._early
-    fork_server.start_early(1)
+    fork_server.start_early(WORK, 1)
     assert fork_server._early == [server]
     server.close()

@@ -1,6 +1,5 @@
 """A data set that several processes read from one place in memory."""
 
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ import numpy as np
 from tiebreak.data.cache import map_array
 from tiebreak.data.dataset import ARRAYS, ImageDataset, arrays_of, dataset_of, facts_of
 from tiebreak.data.facts import Facts
+from tiebreak.study.where.scratch import no_room, scratch_folder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,16 +29,20 @@ def share_data(data: ImageDataset) -> Iterator[SharedData]:
 
     The system keeps one copy of them in memory, however many processes read it.
 
-    Raises: OSError if the files cannot be written.
+    Raises: TiebreakError if the files cannot be written.
     """
     facts, arrays = facts_of(data), arrays_of(data)
     if data.folder is not None and _holds(data.folder, arrays):
         yield SharedData(folder=data.folder, facts=facts, temporary=False)
         return
-    with tempfile.TemporaryDirectory(prefix="tiebreak-", ignore_cleanup_errors=True) as name:
-        for array_name, array in arrays.items():
-            np.save(Path(name) / f"{array_name}.npy", array, allow_pickle=False)
-        yield SharedData(folder=Path(name), facts=facts, temporary=True)
+    with scratch_folder() as folder:
+        for name, array in arrays.items():
+            path = folder / f"{name}.npy"
+            try:
+                np.save(path, array, allow_pickle=False)
+            except OSError as error:
+                raise no_room(path, error) from error
+        yield SharedData(folder=folder, facts=facts, temporary=True)
 
 
 def _holds(folder: Path, arrays: dict[str, np.ndarray]) -> bool:

@@ -4,8 +4,10 @@ import logging
 import math
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -14,9 +16,7 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import model_cost
 from tiebreak.rng import global_stream
-from tiebreak.study.fork_server import has_early_server
 from tiebreak.study.plan import Execution
-from tiebreak.training.device import choose_device
 from tiebreak.training.run import EVAL_BATCH_SIZE, RunSpec
 
 CGROUPS = Path("/sys/fs/cgroup")
@@ -31,28 +31,69 @@ WORTHWHILE_SECONDS = 6.0  # of work; below it, workers that must import PyTorch 
 log = logging.getLogger(__name__)
 
 
-def choose_workers(specs: Sequence[RunSpec], data: ImageDataset, execution: Execution) -> int:
-    """How many of the runs go side by side on this machine; the reason is logged if memory sets the number.
+@dataclass(frozen=True, kw_only=True)
+class Machine:
+    """What there is for runs, as far as it decides how many go side by side."""
 
-    Raises: TiebreakError if the device is not there; ModelError if a model cannot be built.
+    kind: str  # of device: cpu, cuda or mps
+    cores: float  # that may be kept busy
+    memory: float = math.inf  # bytes that are free
+    gpu_memory: tuple[int, ...] = ()  # bytes that are free on each GPU a run may be given
+
+
+class Needs(NamedTuple):
+    """Bytes that a run takes."""
+
+    memory: int
+    gpu_memory: int = 0
+
+
+def this_machine(device: torch.device) -> Machine:
+    """This machine as it is now, for runs on that device."""
+    free = free_memory()
+    gpus: Iterable[int] = ()
+    if device.type == "cuda":
+        gpus = range(torch.cuda.device_count()) if device.index is None else [device.index]
+    return Machine(
+        kind=device.type,
+        cores=min(len(available_cores()), cpu_quota()),
+        memory=math.inf if free is None else free,
+        gpu_memory=tuple(torch.cuda.mem_get_info(index)[0] for index in gpus),
+    )
+
+
+def choose_workers(
+    specs: Sequence[RunSpec],
+    data: ImageDataset,
+    execution: Execution,
+    machine: Machine,
+    *,
+    early_server: bool = False,
+) -> int:
+    """How many of the runs go side by side on a machine; the reason is logged if memory sets the number.
+
+    `early_server`: workers are forks of a server that is there already, and cost next to nothing.
+
+    Raises: ModelError if a model cannot be built.
     """
-    device = choose_device(execution.device)
     if execution.executor == "serial":
         return 1
-    # Workers that are forks of a server which is there already cost next to nothing.
-    free_choice = execution.workers == execution.executor == "auto" and not has_early_server()
+    free_choice = execution.workers == execution.executor == "auto" and not early_server
     if free_choice and estimate_seconds(specs, data) < WORTHWHILE_SECONDS:
         return 1
-    memory = estimate_memory(specs, data)
-    places = _places(device, execution.threads)
-    wanted = places if execution.workers == "auto" else execution.workers
+    wanted = _places(machine, execution.threads) if execution.workers == "auto" else execution.workers
     wanted = max(1, min(wanted, len(specs)))
-    free = free_gpu_memory(device) if device.type == "cuda" else free_memory()
-    fitting = wanted if free is None else max(1, int(free // memory))
-    needed = f"{wanted} runs side by side need about {wanted * memory / GB:.1f} GB"
-    if free is None or fitting >= wanted:
+    needs = estimate_needs(specs, data, on_gpu=machine.kind == "cuda")
+    resources = [("", needs.memory, machine.memory, machine.memory / needs.memory)]
+    if needs.gpu_memory:
+        fit = sum(free // needs.gpu_memory for free in machine.gpu_memory)
+        resources.append((" of GPU memory", needs.gpu_memory, sum(machine.gpu_memory), fit))
+    what, need, free, fitting = min(resources, key=lambda resource: resource[3])
+    needed = f"{wanted} runs side by side need about {wanted * need / GB:.1f} GB{what}"
+    if fitting >= wanted:
         log.info("%s.", needed)
         return wanted
+    fitting = max(1, int(fitting))
     if execution.workers == "auto":
         log.warning("%s, %.1f GB are free: running %d at a time.", needed, free / GB, fitting)
         return fitting
@@ -60,27 +101,34 @@ def choose_workers(specs: Sequence[RunSpec], data: ImageDataset, execution: Exec
     return wanted
 
 
-def _places(device: torch.device, threads: int) -> int:
-    """How many runs may compute at once, as far as cores go. MPS has one queue, so one run."""
-    if device.type == "mps":
-        return 1
-    return int(min(len(available_cores()), cpu_quota()) // threads)
+def _places(machine: Machine, threads: int) -> int:
+    """How many runs may compute at once, memory aside.
+
+    Processes on one GPU take turns, so it is given to one; MPS has one queue, so one run.
+    """
+    devices = {"cpu": math.inf, "cuda": len(machine.gpu_memory)}.get(machine.kind, 1)
+    return int(min(devices, machine.cores // threads))
 
 
-def estimate_memory(specs: Sequence[RunSpec], data: ImageDataset) -> int:
-    """Bytes that the hungriest of the runs takes beside the data set, roughly.
+def estimate_needs(specs: Sequence[RunSpec], data: ImageDataset, *, on_gpu: bool = False) -> Needs:
+    """What the hungriest of the runs takes beside the data set that all share, roughly.
 
     Raises: ModelError if a model cannot be built.
     """
-    needs = [PROCESS_BYTES]
+    of_data = data.train_images.nbytes + data.test_images.nbytes
+    # A transform gives a worker images of its own, and is itself applied to the images of the one before.
+    copies = of_data * max(min(2, len(spec.transforms)) for spec in specs)
+    computing = 0
     for model_name, batch_size in {(spec.model, spec.recipe.batch_size) for spec in specs}:
         model = _build(model_name, data)
         weights = sum(tensor.nbytes for tensor in [*model.parameters(), *model.buffers()])
         # A step holds weights, gradients and two moments, and each output with its gradient. An evaluation
         # holds few outputs at a time; all of them once is a bound.
         images_held = max(2 * batch_size, EVAL_BATCH_SIZE)
-        needs.append(PROCESS_BYTES + 4 * weights + images_held * output_bytes(model, data.image_shape))
-    return max(needs)
+        computing = max(computing, 4 * weights + images_held * output_bytes(model, data.image_shape))
+    if on_gpu:  # training and validation part each bring the images there
+        return Needs(PROCESS_BYTES + copies, CUDA_CONTEXT_BYTES + 2 * of_data + computing)
+    return Needs(PROCESS_BYTES + copies + computing)
 
 
 def estimate_seconds(specs: Sequence[RunSpec], data: ImageDataset) -> float:
@@ -170,9 +218,3 @@ def _control_groups(root: Path) -> list[Path]:
     path = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
     folder = root / path
     return [folder, *(parent for parent in folder.parents if parent.is_relative_to(root))]
-
-
-def free_gpu_memory(device: torch.device) -> int:
-    """Bytes free on the GPUs that a run may be given, less what each process takes for itself."""
-    devices = [device.index] if device.index is not None else range(torch.cuda.device_count())
-    return sum(max(0, torch.cuda.mem_get_info(index)[0] - CUDA_CONTEXT_BYTES) for index in devices)
