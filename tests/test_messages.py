@@ -7,7 +7,7 @@ from pathlib import Path
 
 import typer
 
-from tiebreak.cli import app
+from tiebreak.cli.run_command import app
 from tiebreak.study.study_file import StudyFile
 
 ROOT = Path(__file__).parents[1]

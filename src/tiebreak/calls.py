@@ -5,6 +5,7 @@ strings, True, False, None, tuples, lists, dicts of these) and are never evaluat
 """
 
 import ast
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,8 @@ from tiebreak.errors import TiebreakError
 
 MAX_LENGTH = 1_000  # keeps Python's parser away from text that would exhaust it
 OPENING, CLOSING = "([{", ")]}"
+# The name of a file's function. In the path before it may stand what else separates: = @ ( ) and spaces.
+IN_FILE = re.compile(r"[^'\"]*?\.py:[^\W\d]\w*")
 
 
 @dataclass(frozen=True)
@@ -30,13 +33,17 @@ class Call:
 def parse_call(text: str, error: type[TiebreakError]) -> Call:
     """Read `name` or `name(arguments)`; the name is everything before the first parenthesis.
 
+    `path/to/file.py:name` is a name too, whatever its path holds, quotes apart.
+
     Raises: `error`, in one line, if parentheses do not match or an argument is not a literal.
     """
     text = text.strip()
     if len(text) > MAX_LENGTH:
         raise error(f"A name with its arguments has at most {MAX_LENGTH} characters, got {len(text)}.")
-    name, parenthesis, rest = text.partition("(")
-    name = name.strip()
+    in_file = IN_FILE.match(text)
+    start = in_file.end() if in_file else 0
+    name, parenthesis, rest = text[start:].partition("(")
+    name = (text[:start] + name).strip()
     if not name or not name.isprintable():
         raise error(f"Expected a name such as cnn or cnn(width=64), got {text!r}.")
     if not parenthesis:
@@ -59,9 +66,13 @@ def parse_call(text: str, error: type[TiebreakError]) -> Call:
 
 
 def split_top_level(text: str, separator: str) -> list[str]:
-    """Split at a separator character wherever it stands outside brackets and quotes."""
+    """Split at a separator character wherever it stands outside brackets, quotes and the path of a file."""
     parts, depth, quote, start = [], 0, "", 0
+    in_file = IN_FILE.match(text)
+    path_ends = in_file.end() if in_file else 0
     for position, character in enumerate(text):
+        if position < path_ends:
+            continue
         if quote:
             if character == quote and text[position - 1] != "\\":
                 quote = ""

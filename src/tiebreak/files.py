@@ -55,3 +55,11 @@ def sync_folder(folder: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def is_there(path: Path) -> bool:
+    """Whether there is such a file; a path that no file can have is the path of none."""
+    try:
+        return path.is_file()
+    except OSError:
+        return False

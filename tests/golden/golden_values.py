@@ -28,7 +28,8 @@ from tiebreak.study.plan import Execution, make_study, parse_contender
 from tiebreak.training import run
 from tiebreak.training.precision import Precision, cpu_has_bf16
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import RunProgress, RunResult, RunSpec, train_run
+from tiebreak.training.run import RunProgress, RunResult, train_run
+from tiebreak.training.spec import RunSpec
 
 CPU = torch.device("cpu")
 STEPS = 20  # whose losses are kept; an epoch has 22

@@ -38,6 +38,42 @@ def not_a_model():
 
 def anything(**options):
     return Tiny(**options)
+
+class NotMyDayError(Exception):
+    pass
+
+class Raising(Tiny):
+    def forward(self, images):
+        if self.scale == "assert":
+            assert images.shape[-1] == 32, "needs 32x32 images"
+        if self.scale == "key":
+            return {}["missing"]
+        if self.scale == "type":
+            return len(3)
+        raise NotMyDayError
+
+def raising(image_shape, num_classes, kind):
+    return Raising(image_shape, num_classes, kind)
+
+class Changed(Tiny):
+    def __init__(self, change):
+        super().__init__((1, 8, 8), 3)
+        self.change = change
+
+    def forward(self, images):
+        return self.change(super().forward(images))
+
+def no_batch():
+    return Changed(lambda logits: logits[0])
+
+def dictionary():
+    return Changed(lambda logits: {"logits": logits})
+
+def numbers():
+    return Changed(lambda logits: logits.long())
+
+def nan():
+    return Changed(lambda logits: logits / 0 * 0)
 """
 
 
@@ -89,9 +125,21 @@ def test_arguments_are_described():
         ("cnn(64)", "name each argument, e.g. cnn(width=64)"),
         ("cnn(depth=3)", "It takes: width, dropout."),
         ("cnn(num_classes=3)", "num_classes follows from the data set"),
-        ("mlp(hidden_dim=-3)", "the model could not be built"),
-        ("cnn(width=-1)", "the model could not be built"),
+        ("mlp(hidden_dim=-3)", "mlp: hidden_dim must be a whole number from 1, got -3."),
+        ("mlp(dropout=1.0)", "mlp: dropout must be a number from 0 to below 1, got 1.0."),
+        ("cnn(width=-1)", "cnn: width must be a whole number from 1, got -1."),
+        ("cnn(dropout=-0.5)", "cnn: dropout must be a number from 0 to below 1, got -0.5."),
+        ("local(width=0)", "local: width must be a whole number from 1, got 0."),
+        ("cnn-shuffled-taps(width=0)", "cnn-shuffled-taps: width must be a whole number from 1, got 0."),
         ("missing.py:f", "missing.py: no such file"),
+        ("{own}:raising(kind='assert')", "AssertionError: needs 32x32 images ("),
+        ("{own}:raising(kind='key')", "KeyError: 'missing' ("),
+        ("{own}:raising(kind='type')", "TypeError: "),
+        ("{own}:raising(kind='own')", "NotMyDayError ("),
+        ("{own}:no_batch", "expected logits of shape (batch, 3), got (3,) for a batch of 2"),
+        ("{own}:dictionary", "got dict (logits); return the logits alone"),
+        ("{own}:numbers", "expected logits that are real numbers, got torch.int64"),
+        ("{own}:nan", "its output holds NaN before anything is trained"),
         ("no.such.module:f", "The module 'no.such.module' cannot be imported"),
         (":f", "The module '' cannot be imported"),
         ("{own}:tiny", 'has no function or class "tiny". Did you mean "Tiny"?'),
@@ -113,12 +161,13 @@ def test_what_is_wrong_is_said_in_one_line(text, message, own):
 def test_a_file_that_cannot_be_imported_is_named(tmp_path):
     path = tmp_path / "broken.py"
     path.write_text("import no_such_package_anywhere\n")
-    with pytest.raises(ModelError, match=r"broken\.py cannot be imported: No module named"):
+    words = r"broken\.py cannot be imported: ModuleNotFoundError: No module named .*line 1: import no_such"
+    with pytest.raises(ModelError, match=words):
         build(f"{path}:f")
 
 
 def test_a_factory_that_leaves_the_program_is_an_error(tmp_path):
     path = tmp_path / "leaving.py"
     path.write_text("import sys\n\n\ndef net():\n    sys.exit(0)\n")
-    with pytest.raises(ModelError, match=r"instead of giving a model it left: sys\.exit\(0\)\."):
+    with pytest.raises(ModelError, match=r"net could not be built: it leaves by sys\.exit\(0\) .*line 5"):
         build_model(f"{path}:net", (1, 8, 8), 3)

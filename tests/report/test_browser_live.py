@@ -1,5 +1,7 @@
 """The panel "Try it": the page's own forward pass against PyTorch's, and everything a person can do to it."""
 
+import shutil
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -34,7 +36,10 @@ def test_answers_as_pytorch_does(look_kinds: Any, kinds: Verdicts, label: str, s
 
 def test_a_model_that_is_no_chain_is_left_out_with_a_sentence(look_kinds: Any) -> None:
     skip, permuted = look_kinds.page.locator("#try .banner").all_inner_texts()
-    assert skip == "skip cannot answer here: something other than a layer computes the input of head."
+    assert skip == (
+        "skip cannot answer here: the page computes layers one after another, and something else (a skip, an "
+        "addition, a function) makes the input of head."
+    )
     assert permuted == "permuted cannot answer here: its images are changed first (permute-pixels)."
     assert look_kinds.complaints == []
 
@@ -142,3 +147,14 @@ def test_files_are_taken_or_refused_in_words(look: Any, study: Verdicts) -> None
     page.set_input_files("#try-file", folder / "big.png")
     page.get_by_text("big.png has 21 MB; choose an image under 20 MB.").wait_for()
     assert look.complaints == []
+
+
+def test_it_answers_where_the_first_seeds_differ(open_page: Any, copied: Path, write_again: Any) -> None:
+    shutil.rmtree(copied / "runs" / "mlp" / "seed-0")
+    write_again(copied)
+    opened = open_page(copied / "report.html")
+    page = opened.page
+    page.locator("#try-answer", has_text="; ").wait_for()
+    assert page.locator("#try-seed option").all_inner_texts() == ["1"]
+    assert page.evaluate("LIVE.map((model) => seedOf(model, '0'))") == [1, 1], "a seed that it lacks"
+    assert opened.complaints == []

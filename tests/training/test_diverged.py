@@ -14,7 +14,8 @@ from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.loop import train_step
 from tiebreak.training.micro_batches import FrugalStep, batch_statistics, memory_advice, train_step_in_pieces
 from tiebreak.training.recipe import Recipe, make_optimizer
-from tiebreak.training.run import RunResult, RunSpec, train_run
+from tiebreak.training.run import RunResult, train_run
+from tiebreak.training.spec import RunSpec
 
 CPU = torch.device("cpu")
 

@@ -27,7 +27,8 @@ from tiebreak.training.precision import (
     prepare_model,
 )
 from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
-from tiebreak.training.run import RunResult, RunSpec, train_run
+from tiebreak.training.run import RunResult, train_run
+from tiebreak.training.spec import RunSpec
 
 CPU = torch.device("cpu")
 SHAPE = (3, 12, 10)

@@ -10,10 +10,11 @@ from jaxtyping import Bool
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import transform_dataset
-from tiebreak.errors import StudyError
+from tiebreak.errors import ModelError, StudyError
 from tiebreak.evidence.why.robustness import distortion_texts
 from tiebreak.files import atomic_write
 from tiebreak.models.catalog import build_model
+from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import Contender
 from tiebreak.study.store import StoredStudy, run_folder
@@ -51,8 +52,8 @@ def _look(
     with global_stream(seed, "init"):
         model = build_model(contender.model, data.image_shape, data.num_classes)
     try:
-        model.load_state_dict(safetensors.torch.load_file(path))
-    except (OSError, RuntimeError, safetensors.SafetensorError) as error:
+        load_weights(model, safetensors.torch.load_file(path))
+    except (ModelError, OSError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
             f"{path} does not hold {contender.model}'s weights ({reason}); remove its folder."

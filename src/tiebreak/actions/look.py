@@ -10,13 +10,12 @@ from tiebreak.report.text.tables import (
     Table,
     short,
 )
-from tiebreak.rng import global_stream, stream
-from tiebreak.study.plan import (
-    make_recipe,
-)
-from tiebreak.training.anatomy import Anatomy, examine_step
+from tiebreak.rng import global_stream
+from tiebreak.study.plan import make_recipe
+from tiebreak.training.anatomy import Anatomy, examine_first_step
 from tiebreak.training.device import choose_device
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.recipe import Recipe
+from tiebreak.training.spec import RunSpec
 
 
 def examine(
@@ -26,20 +25,13 @@ def examine(
 
     Raises: ModelError or StudyError if the model or a recipe setting is wrong.
     """
-    recipe = make_recipe(Recipe(), recipe_settings)
-    where = choose_device(device)
-    with global_stream(seed, "init"):
-        network = build_model(model, data.image_shape, data.num_classes).to(where)
-    batches = data.train.batches(recipe.batch_size, shuffle=True, generator=stream(seed, "order"))
-    images, labels = next(iter(batches))
-    with global_stream(seed, "dropout"):
-        return examine_step(
-            network,
-            images.to(where),
-            labels.to(where),
-            make_criterion(recipe),
-            make_optimizer(recipe, network),
-        )
+    spec = RunSpec(
+        model=model,
+        recipe=make_recipe(Recipe(), recipe_settings),
+        seed=seed,
+        val_size=data.val_size(),
+    )
+    return examine_first_step(spec, data, choose_device(device))
 
 
 def model_table(data: ImageDataset, more: Sequence[str] = ()) -> Table:

@@ -9,6 +9,7 @@ import torch
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.models.catalog import build_model
+from tiebreak.models.users_code import users_code
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.plan import Contender, Plan
 from tiebreak.training.loop import predict, train_steps
@@ -78,7 +79,8 @@ def seconds_of_seed(
     an_epoch = once = 0.0
     for contender in contenders:
         if contender.model not in probes:
-            probes[contender.model] = probe(contender, data, device, precision)
+            with users_code(f"{contender.model} fails in a probe of its speed"):
+                probes[contender.model] = probe(contender, data, device, precision)
         training, looking = probes[contender.model]
         an_epoch += train_images * training + val_size * looking / contender.train_fraction
         once += len(data.test) * looking

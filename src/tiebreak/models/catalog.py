@@ -1,14 +1,12 @@
 """From a name to a model: `cnn(width=64)`, `package.module:factory` or `path/to/file.py:factory`."""
 
-import importlib
-import importlib.util
 import inspect
 from collections.abc import Callable
-from pathlib import Path
+from contextlib import nullcontext
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tiebreak.calls import Call, parse_call
 from tiebreak.errors import ModelError, did_you_mean
@@ -17,6 +15,7 @@ from tiebreak.models.linear import LinearClassifier
 from tiebreak.models.local import LocalNet
 from tiebreak.models.matched import mlp
 from tiebreak.models.scattered import scattered_cnn
+from tiebreak.models.users_code import import_users_module, in_folder_of, users_code
 
 ModelFactory = Callable[..., nn.Module]
 
@@ -39,18 +38,17 @@ def build_model(text: str, image_shape: tuple[int, int, int], num_classes: int) 
     Raises: ModelError if the name is unknown, the arguments do not fit, or the output is not (B, K).
     """
     call = parse_call(text, ModelError)
-    factory = find_factory(call.name)
-    kwargs = call.kwargs | _shape_arguments(factory, image_shape, num_classes)
-    _check_arguments(factory, call, kwargs)
-    try:
-        model = factory(*call.args, **kwargs)
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise ModelError(f"{text}: the model could not be built: {error}") from error
-    except SystemExit as leaving:
-        raise ModelError(f"{text}: instead of giving a model it left: sys.exit({leaving.code!r}).") from None
-    if not isinstance(model, nn.Module):
-        raise ModelError(f"{text}: expected a torch.nn.Module, got {type(model).__name__}.")
-    _check_output(text, model, image_shape, num_classes)
+    own = call.name not in BUILTIN
+    with in_folder_of(call.name) if own else nullcontext():
+        factory = find_factory(call.name)
+        kwargs = call.kwargs | _shape_arguments(factory, image_shape, num_classes)
+        _check_arguments(factory, call, kwargs)
+        with users_code(f"{text} could not be built"):
+            model = factory(**kwargs)
+        if not isinstance(model, nn.Module):
+            raise ModelError(f"{text}: expected a torch.nn.Module, got {type(model).__name__}.")
+        if own:
+            _check_evaluation(text, model, image_shape, num_classes)
     return model
 
 
@@ -72,7 +70,8 @@ def find_factory(name: str) -> ModelFactory:
         raise ModelError(
             f'Unknown model "{name}". {hint} Your own: path/to/file.py:factory or package.module:factory.'
         )
-    module = _load_file(Path(module_name)) if module_name.endswith(".py") else _load_module(module_name)
+    with in_folder_of(name):
+        module = import_users_module(module_name)
     factory = getattr(module, attribute, None)
     if not callable(factory):
         functions = [
@@ -94,28 +93,11 @@ def describe_factory(text: str) -> str:
     )
 
 
-def _load_file(path: Path) -> object:
-    spec = importlib.util.spec_from_file_location(f"tiebreak_user_{path.stem}", path)
-    if not path.is_file() or spec is None or spec.loader is None:
-        raise ModelError(f"{path}: no such file. A model of your own is path/to/file.py:factory.")
-    module = importlib.util.module_from_spec(spec)
-    try:
-        spec.loader.exec_module(module)
-    except (ImportError, SyntaxError) as error:
-        raise ModelError(f"{path} cannot be imported: {error}") from error
-    return module
-
-
-def _load_module(name: str) -> object:
-    try:
-        return importlib.import_module(name)
-    except (ImportError, ValueError) as error:
-        raise ModelError(f"The module {name!r} cannot be imported: {error}") from error
-
-
 def _shape_arguments(
     factory: ModelFactory, image_shape: tuple[int, int, int], num_classes: int
 ) -> dict[str, Any]:
+    if inspect.isclass(factory) and factory.__init__ is nn.Module.__init__:
+        return {}  # its signature says that it takes anything, and it takes nothing
     offered = dict(zip(SHAPE_ARGUMENTS, (image_shape, num_classes), strict=True))
     parameters = inspect.signature(factory).parameters
     takes_any = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
@@ -139,21 +121,41 @@ def _check_arguments(factory: ModelFactory, call: Call, kwargs: dict[str, Any]) 
         raise ModelError(f"{call}: {error}. {hint}") from None
 
 
-def _check_output(text: str, model: nn.Module, image_shape: tuple[int, int, int], num_classes: int) -> None:
+def _check_evaluation(
+    text: str, model: nn.Module, image_shape: tuple[int, int, int], num_classes: int
+) -> None:
     was_training = model.training
     model.eval()
-    try:
-        with torch.no_grad():
-            output = model(torch.zeros(2, *image_shape))
-    except RuntimeError as error:
-        reason = str(error).splitlines()[0]
-        raise ModelError(
-            f"{text} does not take images of shape (C, H, W) = {image_shape}: {reason}"
-        ) from error
+    size = f"(C, H, W) = {image_shape} (for image folders --resize changes that)"
+    with torch.no_grad(), users_code(f"{text} does not take images of shape {size}"):
+        output = model(torch.zeros(2, *image_shape))
     model.train(was_training)
-    expected = (2, num_classes)
-    if not isinstance(output, torch.Tensor) or tuple(output.shape) != expected:
-        came = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+    check_logits(text, output, 2, num_classes)
+
+
+def check_logits(text: str, output: object, images: int, num_classes: int) -> None:
+    """Whether a model's output is one row of real logits an image.
+
+    Raises: ModelError.
+    """
+    if not isinstance(output, Tensor):
+        came = f"{type(output).__name__} ({_parts(output)})" if _parts(output) else type(output).__name__
         raise ModelError(
-            f"{text}: expected logits of shape (batch, {num_classes}), got {came} for a batch of 2."
+            f"{text}: expected logits of shape (batch, {num_classes}), got {came}; return the logits alone."
         )
+    if tuple(output.shape) != (images, num_classes):
+        raise ModelError(
+            f"{text}: expected logits of shape (batch, {num_classes}), got {tuple(output.shape)} "
+            f"for a batch of {images}."
+            + (" squeeze() drops the batch of one: use flatten(1)." if images == 1 else "")
+        )
+    if not output.is_floating_point():
+        raise ModelError(f"{text}: expected logits that are real numbers, got {output.dtype}.")
+    if output.isnan().any():
+        raise ModelError(f"{text}: its output holds NaN before anything is trained.")
+
+
+def _parts(output: object) -> str:
+    """The names of what an output is made of, as far as they have any."""
+    names = output if isinstance(output, dict) else getattr(output, "_fields", ())
+    return ", ".join(map(str, names))

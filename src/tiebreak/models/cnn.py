@@ -7,6 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tiebreak.errors import ModelError
+from tiebreak.models.arguments import check_dropout, check_size
 
 MIN_SIZE = 4  # two poolings leave at least one pixel
 
@@ -14,7 +15,7 @@ MIN_SIZE = 4  # two poolings leave at least one pixel
 class SimpleCNN(nn.Module):
     """Two 3x3 convolutions (`width`, then 2 x `width` filters) with ReLU and 2x2 max pooling; a linear head.
 
-    Raises: ModelError if the image is smaller than 4x4.
+    Raises: ModelError if the image is smaller than 4x4, or width or dropout is out of range.
     """
 
     def __init__(
@@ -25,6 +26,8 @@ class SimpleCNN(nn.Module):
         dropout: float = 0.0,  # share of features silenced before the head while training
     ) -> None:
         super().__init__()
+        check_size("cnn", "width", width)
+        check_dropout("cnn", dropout)
         channels, height, breadth = image_shape
         if min(height, breadth) < MIN_SIZE:
             raise ModelError(

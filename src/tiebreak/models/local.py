@@ -20,6 +20,7 @@ from torch.autograd.function import FunctionCtx
 from torch.nn import functional as F
 
 from tiebreak.errors import ModelError
+from tiebreak.models.arguments import check_dropout, check_size
 from tiebreak.models.cnn import MIN_SIZE, SimpleCNN
 from tiebreak.models.layers import Chain, Layer
 
@@ -121,7 +122,7 @@ class LocalNet(nn.Module):
     """`SimpleCNN` with untied filters: two locally connected layers (`width`, then 2 x `width` filters a
     position) with ReLU and 2x2 max pooling; a linear head.
 
-    Raises: ModelError if the image is smaller than 4x4.
+    Raises: ModelError if the image is smaller than 4x4, or width or dropout is out of range.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class LocalNet(nn.Module):
         dropout: float = 0.0,  # share of features silenced before the head while training
     ) -> None:
         super().__init__()
+        check_size("local", "width", width)
+        check_dropout("local", dropout)
         channels, height, breadth = image_shape
         if min(height, breadth) < MIN_SIZE:
             raise ModelError(

@@ -6,9 +6,14 @@ Shape letters: B images of a batch, C channels, H height, W width, K classes.
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from tiebreak.models.arguments import check_dropout, check_size
+
 
 class MLPBaseline(nn.Module):
-    """One hidden layer over the flattened image: C*H*W -> hidden_dim -> K."""
+    """One hidden layer over the flattened image: C*H*W -> hidden_dim -> K.
+
+    Raises: ModelError if hidden_dim or dropout is out of range.
+    """
 
     def __init__(
         self,
@@ -18,6 +23,8 @@ class MLPBaseline(nn.Module):
         dropout: float = 0.0,  # share of hidden units silenced while training
     ) -> None:
         super().__init__()
+        check_size("mlp", "hidden_dim", hidden_dim)
+        check_dropout("mlp", dropout)
         channels, height, width = image_shape
         self.flatten = nn.Flatten()
         self.fc1 = nn.Linear(channels * height * width, hidden_dim)

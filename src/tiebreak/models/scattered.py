@@ -10,6 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from tiebreak.errors import ModelError
+from tiebreak.models.arguments import check_dropout, check_size
 from tiebreak.models.cnn import SimpleCNN
 
 TAPS = 9  # of a 3x3 filter
@@ -53,8 +54,10 @@ def scattered_cnn(
 ) -> nn.Module:
     """`SimpleCNN` with its two convolutions replaced; pooling and head stay, and so do parameters and FLOPs.
 
-    Raises: ModelError if the image is smaller than 8x8.
+    Raises: ModelError if the image is smaller than 8x8, or width or dropout is out of range.
     """
+    check_size("cnn-shuffled-taps", "width", width)
+    check_dropout("cnn-shuffled-taps", dropout)
     channels, height, breadth = image_shape
     if min(height, breadth) < MIN_SIZE:
         raise ModelError(

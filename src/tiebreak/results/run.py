@@ -34,8 +34,8 @@ class Cost:
 class Timing:
     """Seconds by the wall clock."""
 
-    train_seconds: float  # of all training epochs, evaluation left out
-    evaluate_seconds: float
+    train_seconds: float  # of all training steps; evaluation, checkpoints and readers of events left out
+    evaluate_seconds: float  # of the evaluations on val, and the predictions at the end
     images_per_second: float  # while training
 
 

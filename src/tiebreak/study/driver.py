@@ -8,8 +8,6 @@ from pathlib import Path
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import check_transforms
 from tiebreak.errors import CheckpointError, StoppedError, StudyError
-from tiebreak.models.catalog import build_model
-from tiebreak.rng import global_stream
 from tiebreak.study.environment import Environment, describe_environment
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
@@ -29,12 +27,14 @@ from tiebreak.study.store import (
     write_failed_run,
     write_run,
 )
+from tiebreak.study.trial import keep_trials, try_run
 from tiebreak.study.where.execute import execute
 from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
 from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint
 from tiebreak.training.device import choose_device
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.run import RunProgress, RunSpec, checkpoint_key
+from tiebreak.training.run import RunProgress, checkpoint_key
+from tiebreak.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
 
@@ -65,11 +65,12 @@ def run_study(
     """
     stop = stop or StopRequest()
     val_size = data.val_size(study.data.val_size)
-    check_plan(study, data, val_size, execution)
+    notes = check_plan(study, data, val_size, execution, folder)
     check_place(folder)
     with study_lock(folder):
         environment = describe_environment()
         stored = begin_study(folder, study, data_facts(data, val_size), environment)
+        keep_trials(folder, notes)
         _tell_changes(stored.header.environment, environment)
         execution = settle_precision(execution, stored)
         if execution.retry_failed:
@@ -111,17 +112,25 @@ def _tell_changes(before: Environment, now: Environment) -> None:
         log.warning("This study was begun elsewhere (%s); equal digits are not promised.", ", ".join(changed))
 
 
-def check_plan(study: Study, data: ImageDataset, val_size: int, execution: Execution) -> None:
+def check_plan(
+    study: Study, data: ImageDataset, val_size: int, execution: Execution, folder: Path
+) -> dict[str, tuple[str, ...]]:
     """Try everything that can go wrong before hours of training: device, split, each model.
+
+    Gives what must be known of the models that were tried, in sentences by contender.
 
     Raises: TiebreakError, DataError or ModelError.
     """
-    choose_device(execution.device)
+    device = choose_device(execution.device)
     data.split(val_size, seed=0, stratify=study.data.stratify)
+    notes = {}
     for contender in study.contenders:
         check_transforms(data, contender.transforms)
-        with global_stream(0, "check"):
-            build_model(contender.model, data.image_shape, data.num_classes)
+        ended = len(list((folder / "runs" / contender.folder).glob("*/run.json")))
+        if ended < len(study.seeds) or execution.retry_failed:  # else there is nothing left to train
+            spec = make_task(study, contender, study.seeds[0], val_size).spec
+            notes[contender.label] = try_run(spec, data, device, execution.precision)
+    return notes
 
 
 def forget_failed(stored: StoredStudy) -> StoredStudy:

@@ -7,20 +7,19 @@ STUDY/anatomy.json   by contender: the first training step of its first finished
 from pathlib import Path
 from typing import TypeVar
 
+import torch
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.data.subset import take_fraction
-from tiebreak.data.transform import transform_dataset
-from tiebreak.errors import StudyError
+from tiebreak.data.facts import Words
+from tiebreak.errors import ModelError, StudyError
 from tiebreak.files import atomic_write
-from tiebreak.models.catalog import build_model
 from tiebreak.models.layers import Chain, describe_layers
-from tiebreak.rng import derive_seed, global_stream, stream
-from tiebreak.study.plan import Contender
+from tiebreak.models.users_code import users_code
+from tiebreak.study.driver import make_task
 from tiebreak.study.store import StoredStudy
-from tiebreak.training.anatomy import Anatomy, examine_step
-from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.anatomy import Anatomy, examine_first_step
+from tiebreak.training.spec import initial_model
 
 LAYERS_FILE, ANATOMY_FILE = "layers.json", "anatomy.json"
 
@@ -37,6 +36,7 @@ class StoredAnatomy(BaseModel):
 
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
     contenders: dict[str, Anatomy] = {}
+    left_out: dict[str, Words] = {}  # why there is none
 
 
 Stored = TypeVar("Stored", StoredLayers, StoredAnatomy)
@@ -45,40 +45,27 @@ Stored = TypeVar("Stored", StoredLayers, StoredAnatomy)
 def keep_inside(stored: StoredStudy, data: ImageDataset) -> None:
     """Write layers.json and anatomy.json for the contenders that have a finished run.
 
-    Raises: ModelError if a model can no longer be built; OSError if the folder cannot be written.
+    A model that cannot be looked into loses its pictures, with the reason, and nothing else.
+
+    Raises: OSError if the folder cannot be written.
     """
-    layers, anatomies = {}, {}
+    layers, anatomies, left_out = {}, {}, {}
     for contender in stored.study.contenders:
-        seeds = list(stored.finished(contender.label))
-        if seeds:
-            with global_stream(seeds[0], "init"):
-                model = build_model(contender.model, data.image_shape, data.num_classes)
-            layers[contender.label] = describe_layers(model, data.image_shape)
-            anatomies[contender.label] = first_step(stored, contender, seeds[0], data)
+        label, seed = contender.label, next(iter(stored.finished(contender.label)), None)
+        if seed is None:
+            continue
+        spec = make_task(stored.study, contender, seed, stored.header.data.val_images).spec
+        try:
+            with users_code(f"{contender.model} cannot be followed layer by layer"):
+                layers[label] = describe_layers(initial_model(spec, data), data.image_shape)
+        except ModelError as error:
+            layers[label] = Chain(left_out=str(error))
+        try:
+            anatomies[label] = examine_first_step(spec, data, torch.device("cpu"))
+        except ModelError as error:
+            left_out[label] = str(error)
     _write(stored.folder / LAYERS_FILE, StoredLayers(contenders=layers))
-    _write(stored.folder / ANATOMY_FILE, StoredAnatomy(contenders=anatomies))
-
-
-def first_step(stored: StoredStudy, contender: Contender, seed: int, data: ImageDataset) -> Anatomy:
-    """The first training step of a run again, from the same weights on the same batch."""
-    recipe = contender.recipe
-    data = transform_dataset(data, contender.transforms, seed)
-    train, _ = data.split(
-        stored.header.data.val_images, derive_seed(seed, "split"), stored.study.data.stratify
-    )
-    train = take_fraction(train, contender.train_fraction, stream(seed, "subset"))
-    batches = train.batches(
-        recipe.batch_size,
-        shuffle=True,
-        generator=stream(seed, "order"),
-        augment=recipe.augment,
-        augment_generator=stream(seed, "augment"),
-    )
-    with global_stream(seed, "init"):
-        model = build_model(contender.model, data.image_shape, data.num_classes)
-    images, labels = next(iter(batches))
-    with global_stream(seed, "dropout"):
-        return examine_step(model, images, labels, make_criterion(recipe), make_optimizer(recipe, model))
+    _write(stored.folder / ANATOMY_FILE, StoredAnatomy(contenders=anatomies, left_out=left_out))
 
 
 def read_layers(folder: Path) -> dict[str, Chain]:
@@ -89,12 +76,12 @@ def read_layers(folder: Path) -> dict[str, Chain]:
     return _read(folder / LAYERS_FILE, StoredLayers).contenders
 
 
-def read_anatomies(folder: Path) -> dict[str, Anatomy]:
+def read_anatomies(folder: Path) -> StoredAnatomy:
     """The first steps by contender; none if the folder has no anatomy.json.
 
     Raises: StudyError if it is damaged.
     """
-    return _read(folder / ANATOMY_FILE, StoredAnatomy).contenders
+    return _read(folder / ANATOMY_FILE, StoredAnatomy)
 
 
 def _write(path: Path, value: StoredLayers | StoredAnatomy) -> None:

@@ -5,6 +5,7 @@ import json
 import re
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -19,10 +20,11 @@ from pydantic import (
     model_validator,
 )
 
-from tiebreak.calls import parse_call, split_top_level
+from tiebreak.calls import Call, parse_call, split_top_level
 from tiebreak.data.names import DEFAULT_DATASET, dataset_name
 from tiebreak.data.transform import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
+from tiebreak.files import is_there
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.rng import MAX_SEED
 from tiebreak.training.precision import PrecisionChoice
@@ -214,19 +216,29 @@ def parse_contender(text: str, recipe: Recipe) -> Contender:
     text, *ats = split_top_level(text, "@")
     transforms = tuple(str(parse_transform(at)) for at in ats)
     label, equals, model = text.strip().partition("=")
-    if equals and "(" not in label:
-        if not LABEL.fullmatch(label.strip()):
-            raise ModelError(
-                f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64)."
-            )
-        call, label = str(parse_call(model, ModelError)), label.strip()
+    label = label.strip()
+    if not equals or "(" in label or "/" in label or _is_of_a_file(text):
+        call = parse_call(text, ModelError)
+        label = "@".join((_short(call), *transforms))
+    elif LABEL.fullmatch(label):
+        call = parse_call(model, ModelError)
     else:
-        call = str(parse_call(text, ModelError))
-        label = "@".join((call, *transforms))
+        raise ModelError(f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64).")
     try:
-        return Contender(label=label, model=call, recipe=recipe, transforms=transforms)
+        return Contender(label=label, model=str(call), recipe=recipe, transforms=transforms)
     except ValidationError as error:
         raise ModelError(explain(error, Contender, TABLES)) from None
+
+
+def _is_of_a_file(text: str) -> bool:
+    """Whether a file of that very name is there, an equals sign in it and all."""
+    return is_there(Path(text.partition(".py:")[0].strip() + ".py").expanduser())
+
+
+def _short(call: Call) -> str:
+    """A model as a label: of the path to a user's file its stem is enough."""
+    path, _, name = call.name.rpartition(":")
+    return str(replace(call, name=f"{Path(path).stem}:{name}")) if path.endswith(".py") else str(call)
 
 
 def make_study(**fields: Any) -> Study:

@@ -7,6 +7,7 @@ from tiebreak.errors import StudyError
 from tiebreak.results.results import ContenderRuns, Examples, Results, Rule
 from tiebreak.results.run import Run
 from tiebreak.study.store import RunRecord, StoredStudy
+from tiebreak.study.trial import read_trials
 
 
 def study_results(stored: StoredStudy) -> Results:
@@ -79,7 +80,7 @@ def _notes(stored: StoredStudy) -> tuple[str, ...]:
         "guaranteed; a study with --seeds auto may look early."
         for added in stored.header.seeds_added
     ]
-    return (*added, *_note_of_mixture(stored))
+    return (*read_trials(stored.folder, stored.runs), *added, *_note_of_mixture(stored))
 
 
 def _note_of_mixture(stored: StoredStudy) -> list[str]:

@@ -12,6 +12,12 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.models.users_code import users_code
+from tiebreak.rng import global_stream
+from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.spec import RunSpec, initial_model, run_images
+
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOutput:
@@ -49,6 +55,18 @@ class Anatomy:
     parameters: tuple[ParameterStep, ...]
     loss_after: float
     warnings: tuple[str, ...]
+
+
+def examine_first_step(spec: RunSpec, data: ImageDataset, device: torch.device) -> Anatomy:
+    """The first training step of a run: its first weights, on its first batch.
+
+    Raises: ModelError if the model cannot be built or cannot take the step; DataError if the split fails.
+    """
+    images, labels = next(iter(run_images(spec, data).train))
+    model = initial_model(spec, data).to(device)
+    optimizer, criterion = make_optimizer(spec.recipe, model), make_criterion(spec.recipe)
+    with users_code(f"{spec.model} fails in its first step"), global_stream(spec.seed, "dropout"):
+        return examine_step(model, images.to(device), labels.to(device), criterion, optimizer)
 
 
 def examine_step(

@@ -4,7 +4,6 @@ The format is safetensors: tensors, and one JSON text in the header. Reading it 
 """
 
 import json
-import time
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import metadata
@@ -17,13 +16,15 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
 
-from tiebreak.errors import CheckpointError
+from tiebreak.errors import CheckpointError, ModelError
+from tiebreak.models.weights import load_weights
+from tiebreak.rng import global_states, set_global_states
 from tiebreak.training.device import processor_name
 from tiebreak.training.loop import EpochResult, RunningMean, StepResult
 from tiebreak.training.micro_batches import FrugalStep
 from tiebreak.training.precision import Placement
 
-FORMAT = 1
+FORMAT = 2
 version = cache(metadata.version)  # which reads a file each time
 HEADER = "tiebreak"  # the key of our JSON text among the metadata of the file
 REMEDY = "Remove checkpoint.safetensors from the run's folder to begin the run anew."
@@ -79,7 +80,6 @@ class CheckpointHeader(BaseModel):
     batch: int
     samples: int
     epoch_seconds: float  # this epoch has trained so far
-    run_seconds: float  # the whole run has taken so far
     pieces: int  # that a batch is cut into to fit the device's memory
     epochs: tuple[EpochResult, ...]
     model: Any
@@ -89,7 +89,7 @@ class CheckpointHeader(BaseModel):
 
 @dataclass(kw_only=True, eq=False)
 class RunState:
-    """All that changes while a run trains, beside PyTorch's global generators."""
+    """All that changes while a run trains, beside the global generators."""
 
     model: nn.Module
     optimizer: torch.optim.Optimizer
@@ -97,7 +97,6 @@ class RunState:
     streams: dict[str, torch.Generator]  # that the batches draw from
     here: StepResult
     placement: Placement
-    started: float  # perf_counter of the beginning, moved back by what earlier processes took
     step: FrugalStep = field(default_factory=FrugalStep)
     inexact: str | None = None
     epochs: list[EpochResult] = field(default_factory=list)
@@ -127,7 +126,7 @@ def this_machine(device: torch.device, placement: Placement) -> Machine:
 
 def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Checkpoint:
     """The state as a checkpoint. `run`: what it is a state of, as JSON values."""
-    tensors: dict[str, Tensor] = _global_generators(device)
+    tensors: dict[str, Tensor] = global_states(device)
     tensors |= {f"streams.{name}": noted for name, noted in state.streams_before_epoch.items()}
     tensors |= {
         "running.loss_sum": state.here.running.loss_sum,
@@ -143,7 +142,6 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
         batch=state.here.batch,
         samples=state.here.running.samples,
         epoch_seconds=state.here.seconds,
-        run_seconds=time.perf_counter() - state.started,
         pieces=state.step.pieces,
         epochs=tuple(state.epochs),
         model=_pack(state.model.state_dict(), "model", tensors),
@@ -158,13 +156,13 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
 
 
 def restore_state(state: RunState, device: torch.device, run: dict[str, Any], content: bytes) -> Resumed:
-    """Put a checkpoint's state into a freshly built run, PyTorch's global generators included.
+    """Put a checkpoint's state into a freshly built run, the global generators included.
 
     Raises: CheckpointError if it cannot be read, is another run's, or does not fit the model.
     """
     header, tensors = read_checkpoint(content, run)
     try:
-        state.model.load_state_dict(_unpack(header.model, tensors))
+        load_weights(state.model, _unpack(header.model, tensors))
         state.optimizer.load_state_dict(_unpack(header.optimizer, tensors))
         if state.scheduler:
             state.scheduler.load_state_dict(_unpack(header.scheduler, tensors))
@@ -174,15 +172,14 @@ def restore_state(state: RunState, device: torch.device, run: dict[str, Any], co
         running.loss_sum += tensors["running.loss_sum"].to(running.loss_sum)
         running.correct += tensors["running.correct"].to(device)
         if header.machine.device == str(device):
-            _set_global_generators(device, tensors)
-    except (RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
+            set_global_states(tensors, device)
+    except (ModelError, RuntimeError, ValueError, KeyError, TypeError, AttributeError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise CheckpointError(f"The checkpoint does not fit the model ({reason}). {REMEDY}") from None
     running.samples = header.samples
     state.here = StepResult(
         epoch=header.epoch, batch=header.batch, running=running, seconds=header.epoch_seconds
     )
-    state.started = time.perf_counter() - header.run_seconds
     state.step.pieces, state.epochs, state.last_saved = header.pieces, list(header.epochs), content
     state.inexact = header.inexact or machine_difference(
         header.machine, this_machine(device, state.placement)
@@ -222,24 +219,6 @@ def machine_difference(before: Machine, now: Machine) -> str | None:
         if getattr(before, name) != getattr(now, name)
     ]
     return ", ".join(changed) or None
-
-
-def _global_generators(device: torch.device) -> dict[str, Tensor]:
-    """The state of PyTorch's global generators, which dropout draws from."""
-    states = {"global.cpu": torch.get_rng_state()}
-    if device.type == "cuda":
-        states["global.cuda"] = torch.cuda.get_rng_state(device)
-    if device.type == "mps":
-        states["global.mps"] = torch.mps.get_rng_state()
-    return states
-
-
-def _set_global_generators(device: torch.device, tensors: dict[str, Tensor]) -> None:
-    torch.set_rng_state(tensors["global.cpu"])
-    if device.type == "cuda":
-        torch.cuda.set_rng_state(tensors["global.cuda"], device)
-    if device.type == "mps":
-        torch.mps.set_rng_state(tensors["global.mps"])
 
 
 def _pack(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

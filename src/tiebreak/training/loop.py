@@ -3,7 +3,6 @@
 Shape letters: B images of a batch, C channels, H height, W width, K classes.
 """
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from tiebreak.data.batches import Batch, Batches
 from tiebreak.results.run import History
+from tiebreak.training.clock import Stopwatch
 
 BatchSource = Batches | Iterable[Batch]  # a plain DataLoader is one too
 
@@ -29,6 +29,7 @@ class EpochResult:
     val_loss: float
     val_acc: float
     train_seconds: float  # of the training part of the epoch, evaluation left out
+    evaluate_seconds: float = 0.0  # of the evaluation on val that followed
 
     def __str__(self) -> str:
         return (
@@ -170,21 +171,25 @@ def fit_steps(
     *,
     after: StepResult | None = None,
     step: Step = train_step,
+    clock: Stopwatch | None = None,
 ) -> Iterator[StepResult | EpochResult]:
     """Train for several epochs; gives a result after every batch, and one after every epoch.
 
     `after`: go on where this step ended. Model, optimizer, scheduler and the generator of the batches
     must stand as they did then, the last as at the beginning of that epoch.
+
+    `clock`: counts the seconds. Who does something else between two results pauses it; it does not stop by
+    itself, because a device computes on while its results are read.
     """
-    here = after or StepResult.before(1, device)
+    here, clock = after or StepResult.before(1, device), clock or Stopwatch()
     for epoch in range(here.epoch, epochs + 1):
-        started = time.perf_counter() - here.seconds
+        clock.restart(here.seconds)
         running, rest = here.running, _from_batch(train_batches, here.batch)
         steps = train_steps(model, rest, criterion, optimizer, device, scheduler, running, step)
         for batch, running in enumerate(steps, start=here.batch + 1):
-            yield StepResult(epoch=epoch, batch=batch, running=running, seconds=time.perf_counter() - started)
+            yield StepResult(epoch=epoch, batch=batch, running=running, seconds=clock.seconds)
         train_loss, train_acc = running.loss, running.accuracy
-        train_seconds = time.perf_counter() - started
+        train_seconds = clock.seconds
         val_loss, val_acc = evaluate(model, val_batches, criterion, device)
         here = StepResult.before(epoch + 1, device)
         yield EpochResult(
@@ -194,6 +199,7 @@ def fit_steps(
             val_loss=val_loss,
             val_acc=val_acc,
             train_seconds=train_seconds,
+            evaluate_seconds=clock.seconds - train_seconds,
         )
 
 

@@ -7,25 +7,25 @@ import math
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
 from jaxtyping import Float32, Int64
-from pydantic import BaseModel, ConfigDict
 from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
-from tiebreak.data.subset import take_fraction
-from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import DivergedError
-from tiebreak.models.catalog import build_model
+from tiebreak.models.catalog import is_builtin
 from tiebreak.models.cost import model_cost
+from tiebreak.models.users_code import users_code
 from tiebreak.results.run import Cost, History, Timing
-from tiebreak.rng import derive_seed, global_stream, stream
+from tiebreak.rng import global_stream, in_global_stream
 from tiebreak.training.checkpoint import Checkpoint, Resumed, RunState, restore_state, save_state
+from tiebreak.training.clock import Stopwatch
 from tiebreak.training.loop import EpochResult, StepResult, fit_steps, history_of, predict
 from tiebreak.training.micro_batches import memory_advice
 from tiebreak.training.precision import (
@@ -38,24 +38,11 @@ from tiebreak.training.precision import (
     prepare_model,
     unprepared,
 )
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer, make_scheduler
+from tiebreak.training.recipe import make_criterion, make_optimizer, make_scheduler
+from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 EVAL_BATCH_SIZE = 500
 SECONDS_BETWEEN_REPORTS = 0.2
-
-
-class RunSpec(BaseModel):
-    """Everything that a run's result depends on, beside the data and the machine."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: str  # as the catalog reads it: "cnn(width=64)"
-    recipe: Recipe
-    seed: int
-    val_size: int  # images of the training part kept for validation
-    stratify: bool = True
-    transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
-    train_fraction: float = 1.0  # of the training split
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -123,6 +110,7 @@ class Bench:
     criterion: nn.Module
     cost: Cost
     state: RunState
+    clock: Stopwatch  # of the training steps
 
 
 def train_run(
@@ -147,10 +135,30 @@ def train_run(
     Raises: ModelError if the model cannot be built for this data; DataError if the split is impossible;
     DivergedError, DeviceMemoryError if training fails; CheckpointError if the checkpoint does not fit.
     """
-    with memory_advice():
-        bench = _prepare(spec, data, device, precision)
+    clock = Stopwatch()
+    events = _train_run(spec, data, device, checkpoint, precision, checkpoint_seconds, stop, clock)
+    for event in in_global_stream(events, spec.seed, "dropout", device):
+        with clock.paused():
+            yield event
+
+
+def _train_run(
+    spec: RunSpec,
+    data: ImageDataset,
+    device: torch.device,
+    checkpoint: bytes | None,
+    precision: PrecisionChoice,
+    checkpoint_seconds: float,
+    stop: Stop,
+    clock: Stopwatch,
+) -> Iterator[RunEvent]:
+    with (
+        users_code(f"{spec.model} failed in its run") if not is_builtin(spec.model) else nullcontext(),
+        memory_advice(),
+    ):
+        bench = prepare_run(spec, data, device, precision, clock)
         state = bench.state
-        with global_stream(spec.seed, "dropout"), computing(bench.placement):
+        with computing(bench.placement):
             if checkpoint is not None:
                 yield restore_state(state, device, bench.run, checkpoint)
             yield from _train(bench, data, checkpoint_seconds, stop)
@@ -163,33 +171,28 @@ def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
     return {"spec": spec.model_dump(mode="json"), "data": data.fingerprint}
 
 
-def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision: PrecisionChoice) -> Bench:
-    started = time.perf_counter()
-    recipe, seed = spec.recipe, spec.seed
-    data = transform_dataset(data, spec.transforms, seed)
-    train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
-    train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
-    streams = {purpose: stream(seed, purpose) for purpose in ("order", "augment")}
-    train_batches = train.batches(
-        recipe.batch_size,
-        shuffle=True,
-        generator=streams["order"],
-        augment=recipe.augment,
-        augment_generator=streams["augment"],
-    )
-    with global_stream(seed, "init"):
-        model = build_model(spec.model, data.image_shape, data.num_classes)
+def prepare_run(
+    spec: RunSpec,
+    data: ImageDataset,
+    device: torch.device,
+    precision: PrecisionChoice,
+    clock: Stopwatch | None = None,
+) -> Bench:
+    """All that a run needs, before its first step.
+
+    Raises: as `train_run`.
+    """
+    images, model = run_images(spec, data), initial_model(spec, data)
     cost = model_cost(model, data.image_shape)
     placement = choose_placement(model, data.image_shape, device, choose_precision(precision, device))
     model = prepare_model(model, placement)
-    optimizer = make_optimizer(recipe, model)
+    optimizer = make_optimizer(spec.recipe, model)
     state = RunState(
         model=model,
         optimizer=optimizer,
-        scheduler=make_scheduler(recipe, optimizer, len(train_batches)),
-        streams=streams,
+        scheduler=make_scheduler(spec.recipe, optimizer, len(images.train)),
+        streams=images.streams,
         here=StepResult.before(1, device),
-        started=started,
         placement=placement,
     )
     return Bench(
@@ -197,12 +200,13 @@ def _prepare(spec: RunSpec, data: ImageDataset, device: torch.device, precision:
         run=checkpoint_key(spec, data),
         device=device,
         placement=placement,
-        train_batches=prepare_batches(train_batches, placement),
-        val=val,
-        test=data.test,
-        criterion=make_criterion(recipe),
+        train_batches=prepare_batches(images.train, placement),
+        val=images.val,
+        test=images.test,
+        criterion=make_criterion(spec.recipe),
         cost=cost,
         state=state,
+        clock=clock or Stopwatch(),
     )
 
 
@@ -219,6 +223,7 @@ def _fit(bench: Bench) -> Iterator[StepResult | EpochResult]:
         state.scheduler,
         after=state.here,
         step=state.step,
+        clock=bench.clock,
     )
 
 
@@ -246,7 +251,9 @@ def _train(
         if at_end or stopping or now - saved >= checkpoint_seconds:
             if not at_end:
                 check_finite(bench, data, state.here.running.loss)
-            yield save_state(state, bench.device, bench.run)
+            with bench.clock.paused():
+                saved_state = save_state(state, bench.device, bench.run)
+            yield saved_state
             reported = saved = time.perf_counter()
         elif now - reported >= SECONDS_BETWEEN_REPORTS:
             yield _progress(bench, data)
@@ -288,7 +295,7 @@ def find_divergence(bench: Bench, data: ImageDataset) -> str | None:
     Looking at every gradient would slow every batch. A failed run can afford to be trained again
     from its last checkpoint, this time looking.
     """
-    again = _prepare(bench.spec, data, bench.device, bench.placement.precision)
+    again = prepare_run(bench.spec, data, bench.device, bench.placement.precision)
     with global_stream(bench.spec.seed, "dropout"), computing(bench.placement):
         if bench.state.last_saved is not None:
             restore_state(again.state, bench.device, bench.run, bench.state.last_saved)
@@ -324,26 +331,33 @@ def _place(step: StepResult) -> str:
 
 def _result(bench: Bench) -> RunResult:
     state = bench.state
+    started = time.perf_counter()
     predictions = _predict_parts(state.model, bench.val, bench.test, bench.placement)
+    predict_seconds = time.perf_counter() - started
     train_seconds = sum(epoch.train_seconds for epoch in state.epochs)
     timing = Timing(
         train_seconds=train_seconds,
-        evaluate_seconds=time.perf_counter() - state.started - train_seconds,
+        evaluate_seconds=predict_seconds + sum(epoch.evaluate_seconds for epoch in state.epochs),
         images_per_second=bench.train_batches.num_images * len(state.epochs) / train_seconds,
     )
-    weights = state.model.state_dict()
     return RunResult(
         history=history_of(state.epochs),
         predictions=predictions,
         test_loss=_mean_loss(predictions.test_probs, predictions.test_labels),
         test_acc=float((predictions.test_probs.argmax(axis=1) == predictions.test_labels).mean()),
-        weights={name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()},
+        weights=weights_of(state.model),
         cost=bench.cost,
         timing=timing,
         resumed_inexactly=state.inexact,
         micro_batches=state.step.pieces,
         placement=bench.placement,
     )
+
+
+def weights_of(model: nn.Module) -> dict[str, Tensor]:
+    """The model's tensors by name, each with memory of its own: files refuse tensors that share it."""
+    state = model.state_dict()
+    return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
 
 def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement) -> Predictions:

@@ -28,7 +28,7 @@ from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
 from tiebreak.study.where.worker import Setup
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import RunSpec
+from tiebreak.training.spec import RunSpec
 
 SERIAL = Execution(device="cpu", executor="serial")
 TWO_WORKERS = Execution(device="cpu", executor="processes", workers=2)
@@ -209,12 +209,19 @@ def test_an_error_of_the_user_comes_out_as_it_is(digits: ImageDataset) -> None:
         outcomes([task("linear", val_size=5_000)], digits, TWO_WORKERS)
 
 
-def test_an_exception_in_a_model_ends_the_study_with_its_traceback(
-    digits: ImageDataset, models: str, capfd: pytest.CaptureFixture[str]
+def test_an_exception_in_a_model_fails_its_run_in_one_line_and_the_others_go_on(
+    digits: ImageDataset, models: str
 ) -> None:
-    with pytest.raises(TiebreakError, match=re.escape("models.py:broken, seed 0: an error ended the run")):
-        outcomes([task(f"{models}:broken")], digits, TWO_WORKERS)
-    assert "AssertionError: no training today" in capfd.readouterr().err
+    broken, fine = task(f"{models}:broken"), task("linear")
+    for execution in (SERIAL, TWO_WORKERS):
+        ended = outcomes([broken, fine], digits, execution)
+        failure = ended[broken.run][-1]
+        assert isinstance(failure, RunFailure)
+        assert re.fullmatch(
+            r".*:broken failed in its run: AssertionError: no training today \(.*, line \d+: .*\)",
+            failure.reason,
+        )
+        assert isinstance(ended[fine.run][-1], RunFinished)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from tiebreak.study.where.machine import (
     output_bytes,
 )
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import RunSpec
+from tiebreak.training.spec import RunSpec
 
 
 @pytest.fixture

@@ -19,13 +19,14 @@ from tiebreak.files import atomic_write
 from tiebreak.report.page.data import as_data_uri, chart_data, look_at
 from tiebreak.report.page.live import (
     MAX_CHARACTERS,
+    KnownImages,
     LiveModel,
     compress,
     first_layer_images,
     pack_models,
     read_weights,
 )
-from tiebreak.report.page.sheet import as_png, draw_grid, read_sheet
+from tiebreak.report.page.sheet import Sheet, as_png, cut_grid, draw_grid, read_sheet
 from tiebreak.report.palette import contender_colours
 from tiebreak.report.text.explained import read_explanation
 from tiebreak.report.text.study_text import study_as_toml
@@ -40,11 +41,12 @@ from tiebreak.report.text.tables import (
 )
 from tiebreak.results.results import Results
 from tiebreak.study.inside import read_anatomies, read_layers
-from tiebreak.study.store import StoredStudy
+from tiebreak.study.store import DataFacts, StoredStudy
 
 PAGE_FILE = "report.html"
 SCRIPTS = ("forward.js", "charts.js", "page.js", "live.js")
 FILTER_COLUMNS = 16
+EXAMPLES = 32  # test images by which models in the page are checked
 
 
 def write_page(
@@ -61,7 +63,10 @@ def write_page(
     sheet_file = read_sheet(stored.folder, stored.header.data)
     sheet, picture = sheet_file or (None, b"")
     chains = read_layers(stored.folder)
-    live = pack_models(stored, chains, MAX_CHARACTERS - len(picture) * 4 // 3)
+    live: list[LiveModel] = []
+    if sheet and sheet.exact:
+        shown = examples(sheet, picture, stored.header.data)
+        live = pack_models(stored, chains, shown, MAX_CHARACTERS - len(picture) * 4 // 3)
     explanation = read_explanation(stored.folder)
     charts = chart_data(stored, summaries, judgements, look, sheet, live)
     charts["explanation"] = explanation
@@ -86,7 +91,9 @@ def write_page(
             sheet_uri=as_data_uri(picture) if sheet else "",
             inside=_inside(stored, chains),
             explanation=explanation,
+            notes=results.notes,
             live=live,
+            live_seeds=sorted({seed for model in live for seed in model.seeds}),
             toml=study_as_toml(stored.study),
             policy=content_security_policy([*scripts, plotly]),
             style=_trusted(_static("page.css")),
@@ -99,6 +106,17 @@ def write_page(
     with atomic_write(path) as file:
         file.write(content.encode("utf-8"))
     return path
+
+
+def examples(sheet: Sheet, picture: bytes, data: DataFacts) -> KnownImages:
+    """The first images of an exact sheet as a model takes them."""
+    channels = data.image_shape[0]
+    mean, std = (np.array(values, dtype=np.float32).reshape(-1, 1, 1) for values in (data.mean, data.std))
+    pixels = cut_grid(picture, sheet, channels, EXAMPLES)
+    return KnownImages(
+        indices=[image.index for image in sheet.images[:EXAMPLES]],
+        images=(pixels.astype(np.float32) / np.float32(255) - mean) / std,
+    )
 
 
 def content_security_policy(scripts: Sequence[str]) -> str:
@@ -199,7 +217,8 @@ def _inside(stored: StoredStudy, chains: dict[str, Any]) -> list[dict[str, Any]]
     shown = []
     for contender in stored.study.contenders:
         label = contender.label
-        entry: dict[str, Any] = {"label": label, "picture": None, "anatomy": anatomies.get(label)}
+        entry: dict[str, Any] = {"label": label, "picture": None, "anatomy": anatomies.contenders.get(label)}
+        entry["left_out"] = anatomies.left_out.get(label)
         if label in chains and stored.finished(label):
             seed = next(iter(stored.finished(label)))
             images = first_layer_images(

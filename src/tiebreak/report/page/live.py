@@ -8,16 +8,21 @@ from typing import Any
 
 import numpy as np
 import safetensors
-from jaxtyping import Float, UInt8
-from safetensors.numpy import load_file
+from jaxtyping import Float, Float32, UInt8
 
 from tiebreak.errors import StudyError
 from tiebreak.models.layers import Chain, Layer
+from tiebreak.report.page.forward import Weights, probabilities
+from tiebreak.study.plan import Contender
 from tiebreak.study.store import StoredStudy, run_folder
 
 MAX_PARAMS = 4_000_000
 MAX_CHARACTERS = 9_300_000  # of all weights and images: a page stays under 12 MB
-Weights = dict[str, Float[np.ndarray, "..."]]
+FLOATS = ("F16", "F32", "F64")  # as safetensors names them
+LARGEST_HALF = float(np.finfo(np.float16).max)
+# How far the page's probabilities may be from the stored ones: its weights travel in half precision, and what
+# a run in bf16 rounded at every layer the page does not round.
+MAX_DIFFERENCE = {"fp32": 2e-3, "bf16": 3e-2}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,19 +35,37 @@ class LiveModel:
     left_out: str | None = None
 
 
-def pack_models(stored: StoredStudy, chains: dict[str, Chain], room: int) -> list[LiveModel]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class KnownImages:
+    """Test images by which a model in the page is held against what it said when it was trained."""
+
+    indices: list[int]  # among the test images
+    images: Float32[np.ndarray, "N C H W"]  # normalised
+
+
+class _LeftOutError(Exception):
+    """Holds the reason why a model cannot answer in the page."""
+
+
+def pack_models(
+    stored: StoredStudy, chains: dict[str, Chain], examples: KnownImages, room: int
+) -> list[LiveModel]:
     """The contenders that a page can compute, with as many seeds as `room` (in characters) allows.
 
-    The first seed always comes along; a further one only for all contenders at once.
+    The first seed that all have always comes along; a further one only for all contenders at once.
 
     Raises: StudyError if a weights file is missing or damaged.
     """
-    models = [_first_seed(stored, contender.label, chains) for contender in stored.study.contenders]
+    seeds = [set(stored.finished(contender.label)) for contender in stored.study.contenders]
+    shared = sorted(set.intersection(*filter(None, seeds))) if any(seeds) else []
+    models = [_one_seed(stored, contender, chains, examples, shared) for contender in stored.study.contenders]
     live = [model for model in models if model.left_out is None]
     used = sum(len(text) for model in live for text in model.seeds.values())
-    shared = [set(stored.finished(model.label)) - set(model.seeds) for model in live]
-    for seed in sorted(set.intersection(*shared)) if shared else ():
-        packed = [_pack_seed(stored, model.label, chains[model.label], seed)[1] for model in live]
+    for seed in shared[1:]:
+        try:
+            packed = [_pack_seed(stored, m.label, chains[m.label], examples, seed)[1] for m in live]
+        except _LeftOutError:
+            continue  # the others answer with this seed, or none does
         used += sum(map(len, packed))
         if used > room:
             break
@@ -51,47 +74,64 @@ def pack_models(stored: StoredStudy, chains: dict[str, Chain], room: int) -> lis
     return models
 
 
-def _first_seed(stored: StoredStudy, label: str, chains: dict[str, Chain]) -> LiveModel:
-    reason, seeds = _reason_to_leave_out(stored, label, chains), list(stored.finished(label))
-    if reason is None:
-        layers, text = _pack_seed(stored, label, chains[label], seeds[0])
-        if layers is not None:
-            return LiveModel(label=label, layers=layers, seeds={seeds[0]: text})
-        reason = "a weight is too large for half precision"
-    return LiveModel(label=label, layers=[], seeds={}, left_out=f"{label} cannot answer here: {reason}.")
+def _one_seed(
+    stored: StoredStudy,
+    contender: Contender,
+    chains: dict[str, Chain],
+    examples: KnownImages,
+    shared: list[int],
+) -> LiveModel:
+    label = contender.label
+    try:
+        _check_it_can_answer(stored, contender, chains)
+        seed = next(iter(shared or stored.finished(label)))
+        layers, text = _pack_seed(stored, label, chains[label], examples, seed)
+        return LiveModel(label=label, layers=layers, seeds={seed: text})
+    except _LeftOutError as reason:
+        return LiveModel(label=label, layers=[], seeds={}, left_out=f"{label} cannot answer here: {reason}.")
 
 
-def _reason_to_leave_out(stored: StoredStudy, label: str, chains: dict[str, Chain]) -> str | None:
-    finished = list(stored.finished(label).values())
+def _check_it_can_answer(stored: StoredStudy, contender: Contender, chains: dict[str, Chain]) -> None:
+    finished = list(stored.finished(contender.label).values())
     if not finished:
-        return "no run of it has finished"
-    contender = next(c for c in stored.study.contenders if c.label == label)
+        raise _LeftOutError("no run of it has finished")
     if contender.transforms:
-        return f"its images are changed first ({', '.join(contender.transforms)})"
-    if label not in chains:
-        return "the study folder does not tell its layers (run the study again to add them)"
-    if chains[label].left_out:
-        return chains[label].left_out
+        raise _LeftOutError(f"its images are changed first ({', '.join(contender.transforms)})")
+    if contender.label not in chains:
+        raise _LeftOutError("the study folder does not tell its layers (run the study again to add them)")
+    chain = chains[contender.label]
+    if chain.left_out:
+        raise _LeftOutError(chain.left_out.rstrip("."))
     cost = finished[0].cost
     if cost and cost.params > MAX_PARAMS:
-        return f"it has {cost.params / 1e6:.1f} million parameters, and the page takes models up to 4 million"
-    layers = chains[label].layers
-    for before, layer in zip((None, *layers), layers, strict=False):
+        raise _LeftOutError(
+            f"it has {cost.params / 1e6:.1f} million parameters, and the page takes models up to 4 million"
+        )
+    for before, layer in zip((None, *chain.layers), chain.layers, strict=False):
         if layer.kind == "batchnorm" and (before is None or before.kind not in ("conv", "linear")):
-            return "it has a batch norm that does not follow a convolution or linear layer"
-    return None
+            raise _LeftOutError("it has a batch norm that does not follow a convolution or linear layer")
 
 
 def _pack_seed(
-    stored: StoredStudy, label: str, chain: Chain, seed: int
-) -> tuple[list[dict[str, Any]] | None, str]:
-    """The layers as the page reads them and the packed weights; None if these do not fit half precision."""
-    weights = read_weights(stored, label, seed)
-    _check_names(stored, label, chain, weights)
+    stored: StoredStudy, label: str, chain: Chain, examples: KnownImages, seed: int
+) -> tuple[list[dict[str, Any]], str]:
+    """The layers as the page reads them and the packed weights, once they were tried."""
+    try:
+        folded = fold_batchnorm(chain.layers, read_weights(stored, label, seed))
+        if any(
+            np.abs(array).max(initial=0) > LARGEST_HALF for _, arrays in folded for array in arrays.values()
+        ):
+            raise _LeftOutError("a weight is too large for half precision")
+        _check_answers(stored, label, seed, folded, examples)
+    except (KeyError, ValueError, IndexError):
+        raise _LeftOutError(
+            f"its layers in layers.json and its weights of seed {seed} do not fit each other; "
+            "running the study again renews layers.json"
+        ) from None
     entries: list[dict[str, Any]] = []
-    numbers: list[np.ndarray] = []
+    numbers: list[np.ndarray] = [np.zeros(0, dtype=np.float32)]
     offset = 0
-    for layer, arrays in fold_batchnorm(chain.layers, weights):
+    for layer, arrays in folded:
         entry: dict[str, Any] = {"kind": layer.kind}
         if layer.kind in ("conv", "maxpool", "avgpool"):
             entry |= {"kernel": layer.kernel, "stride": layer.stride, "padding": layer.padding}
@@ -100,19 +140,28 @@ def _pack_seed(
             numbers.append(array.ravel())
             offset += array.size
         entries.append(entry)
-    flat = np.concatenate(numbers) if numbers else np.zeros(0, dtype=np.float32)
-    if flat.size and not np.abs(flat).max() <= np.finfo(np.float16).max:
-        return None, ""
-    return entries, pack(flat)
+    return entries, pack(np.concatenate(numbers))
 
 
-def _check_names(stored: StoredStudy, label: str, chain: Chain, weights: Weights) -> None:
-    for layer in chain.layers:
-        if layer.kind in ("conv", "linear", "local", "batchnorm") and f"{layer.name}.weight" not in weights:
-            raise StudyError(
-                f"{stored.folder}: layers.json and the weights of {label} do not fit each other: "
-                f"there is no {layer.name}.weight. Run the study again to renew layers.json."
-            )
+def _check_answers(
+    stored: StoredStudy, label: str, seed: int, folded: list[tuple[Layer, Weights]], examples: KnownImages
+) -> None:
+    """Let the layers answer with the weights that travel, and hold that against the stored predictions."""
+    halves = [
+        (layer, {name: array.astype(np.float16).astype(np.float32) for name, array in arrays.items()})
+        for layer, arrays in folded
+    ]
+    with np.errstate(over="ignore", invalid="ignore"):
+        answers = np.stack([probabilities(halves, image) for image in examples.images])
+    predicted = stored.predictions(label, seed).test_probs[examples.indices]
+    placement = stored.runs[label][seed].placement
+    allowed = MAX_DIFFERENCE[placement.precision if placement else "fp32"]
+    difference = float(np.abs(answers - predicted).max())
+    if not difference <= allowed:
+        raise _LeftOutError(
+            f"computed from its layers alone it would answer otherwise than it did in the study (by up to "
+            f"{difference:.3f} in probability, with seed {seed})"
+        )
 
 
 def read_weights(stored: StoredStudy, label: str, seed: int) -> Weights:
@@ -127,14 +176,15 @@ def read_weights(stored: StoredStudy, label: str, seed: int) -> Weights:
 
 def _load(path: Path) -> Weights:
     try:
-        arrays = load_file(path)
+        with safetensors.safe_open(path, framework="numpy") as file:
+            # Others are no weights (a counter of batches), or in formats that NumPy does not have.
+            names = [name for name in file.keys() if file.get_slice(name).get_dtype() in FLOATS]  # noqa: SIM118
+            return {name: file.get_tensor(name).astype(np.float32) for name in names}
     except (OSError, safetensors.SafetensorError) as error:
         reason = " ".join(str(error).split())
         raise StudyError(
             f"{path} is missing or damaged: {reason}. Remove its folder to run it again."
         ) from None
-    # A batch norm's counter of batches is no weight.
-    return {name: a.astype(np.float32) for name, a in arrays.items() if np.issubdtype(a.dtype, np.floating)}
 
 
 def fold_batchnorm(layers: tuple[Layer, ...], weights: Weights) -> list[tuple[Layer, Weights]]:
@@ -188,7 +238,9 @@ def first_layer_images(
     first = next((layer for layer in chain.layers if layer.kind in ("conv", "linear", "local")), None)
     if first is None or first.kind == "local":
         return None
-    weight = weights[f"{first.name}.weight"]
+    weight = weights.get(f"{first.name}.weight")
+    if weight is None or weight.ndim != (4 if first.kind == "conv" else 2) or not weight.size:
+        return None
     channels, height, width = image_shape
     if first.kind == "linear":
         if weight.shape[1] != channels * height * width:

@@ -155,6 +155,15 @@ def draw_grid(images: UInt8[np.ndarray, "N C H W"], columns: int) -> UInt8[np.nd
     return grid[:, :, 0] if channels == 1 else grid
 
 
+def cut_grid(picture: bytes, sheet: Sheet, channels: int, count: int) -> UInt8[np.ndarray, "N channels H W"]:
+    """The first `count` images of an exact sheet's picture."""
+    with Image.open(io.BytesIO(picture)) as image:
+        grid = np.asarray(image.convert("L" if channels == 1 else "RGB"))
+    rows = -(-len(sheet.images) // sheet.columns)
+    tiles = grid.reshape(rows, sheet.height, sheet.columns, sheet.width, channels).transpose(0, 2, 4, 1, 3)
+    return tiles.reshape(-1, channels, sheet.height, sheet.width)[: min(count, len(sheet.images))]
+
+
 def as_png(pixels: UInt8[np.ndarray, "height width *rgb"]) -> bytes:
     """A PNG file of grey or RGB pixels."""
     file = io.BytesIO()

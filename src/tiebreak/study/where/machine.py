@@ -17,7 +17,8 @@ from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import model_cost
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import Execution
-from tiebreak.training.run import EVAL_BATCH_SIZE, RunSpec
+from tiebreak.training.run import EVAL_BATCH_SIZE
+from tiebreak.training.spec import RunSpec
 
 CGROUPS = Path("/sys/fs/cgroup")
 GB = 1e9
@@ -165,11 +166,11 @@ def output_bytes(model: nn.Module, image_shape: tuple[int, int, int]) -> int:
     was_training = model.training
     model.eval()
     with torch.no_grad():
-        model(torch.zeros(1, *image_shape))
+        model(torch.zeros(2, *image_shape))  # one alone is more than some models take
     model.train(was_training)
     for handle in handles:
         handle.remove()
-    return sum(sizes)
+    return sum(sizes) // 2
 
 
 def available_cores() -> list[int]:

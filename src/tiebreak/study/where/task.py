@@ -11,7 +11,8 @@ from tiebreak.study.plan import Execution
 from tiebreak.training.checkpoint import Checkpoint, Resumed
 from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.run import NEVER, RunProgress, RunResult, RunSpec, Stop, train_run
+from tiebreak.training.run import NEVER, RunProgress, RunResult, Stop, train_run
+from tiebreak.training.spec import RunSpec
 
 MAX_DEATHS = 3  # of a run's workers, until it has failed
 

@@ -1,7 +1,7 @@
 "use strict";
 // The panel "Try it": an image, sliders that spoil it, and the answers of the models.
 
-const LIVE = DATA.live.map((model, place) => ({ ...model, place, colour: DATA.contenders[place].colour })).filter((model) => !model.leftOut);
+const LIVE = DATA.live.map((model, place) => ({ ...model, place, colour: colourOf(model.label) })).filter((model) => !model.leftOut);
 const [CHANNELS, HEIGHT, WIDTH] = DATA.shape, AREA = HEIGHT * WIDTH;
 const MAX_FILE = 20e6, MAX_PIXELS = 50e6; // bytes; pixels once unpacked
 const SLIDERS = ["permute", "shift", "rotate", "blur", "noise"];
@@ -122,6 +122,9 @@ async function sheetPixels(position) {
 
 // The models ---------------------------------------------------------------------------------------
 
+/** The seed whose weights answer: the one chosen, or where a model lacks it, its first. */
+const seedOf = (model, chosen = element("try-seed").value) => (model.seeds.includes(Number(chosen)) ? chosen : model.seeds[0]);
+
 async function layersOf(model, seed) {
   const key = `${model.place}-${seed}`;
   if (!loaded.has(key)) {
@@ -132,8 +135,8 @@ async function layersOf(model, seed) {
 }
 
 /** Class probabilities of one live model for pixels in 0..1. */
-async function probabilities(model, pixels, seed = element("try-seed").value) {
-  return forward(await layersOf(model, seed), pixels, DATA.shape, DATA.mean, DATA.std);
+async function probabilities(model, pixels, seed) {
+  return forward(await layersOf(model, seedOf(model, seed)), pixels, DATA.shape, DATA.mean, DATA.std);
 }
 
 const likeliest = (probs) => probs.indexOf(Math.max(...probs));
@@ -155,10 +158,15 @@ function sliderText(name) {
   return { permute: `${value}%`, shift: `${value} px`, rotate: `${value}°`, blur: `${value} px`, noise: value }[name];
 }
 
+function otherSeed(model) {
+  const seed = seedOf(model);
+  return String(seed) === element("try-seed").value ? "" : ` (seed ${seed})`;
+}
+
 function showBars(answers) {
   const most = range(DATA.classes.length).map((k) => Math.max(...answers.map((probs) => probs[k])));
   const shown = range(DATA.classes.length).sort((i, j) => most[j] - most[i]).slice(0, 10).sort((i, j) => i - j);
-  const head = make("tr", {}, make("td"), ...LIVE.map((model) => make("th", { scope: "col" }, nameOf(model))));
+  const head = make("tr", {}, make("td"), ...LIVE.map((model) => make("th", { scope: "col" }, nameOf(model), otherSeed(model))));
   const rows = shown.map((k) => make("tr", { className: k === panel.label ? "truth" : "" }, make("th", { scope: "row" }, DATA.classes[k]),
     ...answers.map((probs, i) => {
       const bar = make("span", { className: "bar" });

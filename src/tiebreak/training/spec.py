@@ -1,0 +1,74 @@
+"""What a run is, and how its seed decides the images and the weights that it begins with."""
+
+from dataclasses import dataclass
+
+import torch
+from pydantic import BaseModel, ConfigDict
+from torch import nn
+
+from tiebreak.data.batches import Batches
+from tiebreak.data.dataset import ImageDataset, Part
+from tiebreak.data.subset import take_fraction
+from tiebreak.data.transform import transform_dataset
+from tiebreak.errors import ModelError
+from tiebreak.models.catalog import build_model
+from tiebreak.rng import derive_seed, global_stream, stream
+from tiebreak.training.recipe import Recipe
+
+
+class RunSpec(BaseModel):
+    """Everything that a run's result depends on, beside the data and the machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: str  # as the catalog reads it: "cnn(width=64)"
+    recipe: Recipe
+    seed: int
+    val_size: int  # images of the training part kept for validation
+    stratify: bool = True
+    transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
+    train_fraction: float = 1.0  # of the training split
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class RunImages:
+    """The images of one run, as its seed transforms, divides and orders them."""
+
+    train: Batches  # shuffled and augmented
+    val: Part
+    test: Part
+    streams: dict[str, torch.Generator]  # that the training batches draw from
+
+
+def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
+    """What a run trains, validates and is tested on; every draw has a stream of the run's seed.
+
+    Raises: DataError if the split or a transform is impossible.
+    """
+    recipe, seed = spec.recipe, spec.seed
+    data = transform_dataset(data, spec.transforms, seed)
+    train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
+    train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
+    streams = {purpose: stream(seed, purpose) for purpose in ("order", "augment")}
+    batches = train.batches(
+        recipe.batch_size,
+        shuffle=True,
+        generator=streams["order"],
+        augment=recipe.augment,
+        augment_generator=streams["augment"],
+    )
+    return RunImages(train=batches, val=val, test=data.test, streams=streams)
+
+
+def initial_model(spec: RunSpec, data: ImageDataset) -> nn.Module:
+    """The model as its run begins.
+
+    Raises: ModelError if it cannot be built for this data, or has nothing to train.
+    """
+    with global_stream(spec.seed, "init"):
+        model = build_model(spec.model, data.image_shape, data.num_classes)
+    parameters = list(model.parameters())
+    if not any(parameter.requires_grad for parameter in parameters):
+        why = "all its parameters are frozen (requires_grad=False)" if parameters else "it has no parameter"
+        raise ModelError(f"{spec.model}: there is nothing to train: {why}.")
+    return model

@@ -1,0 +1,185 @@
+"""What a run leaves: the same wherever it is computed, and predictions that are those of its weights."""
+
+import random
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from odd_models import ODD
+from tiebreak.actions.look import examine
+from tiebreak.data.dataset import ImageDataset, make_dataset
+from tiebreak.errors import ModelError
+from tiebreak.models.weights import load_weights
+from tiebreak.study.plan import Execution
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.task import RunFinished, RunId, Task
+from tiebreak.training.checkpoint import Checkpoint
+from tiebreak.training.clock import Stopwatch
+from tiebreak.training.loop import EpochResult, predict
+from tiebreak.training.precision import computing, prepare_batches, prepare_model
+from tiebreak.training.recipe import Recipe
+from tiebreak.training.run import EVAL_BATCH_SIZE, RunResult, train_run
+from tiebreak.training.spec import RunSpec, initial_model, run_images
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> str:
+    path = tmp_path / "odd.py"
+    path.write_text(ODD)
+    return str(path)
+
+
+def some_images() -> ImageDataset:
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (150, 1, 8, 8), generator=draws).to(torch.uint8)
+    labels = torch.arange(150) % 3
+    return make_dataset("some", images[:100], labels[:100], images[100:], labels[100:], ("a", "b", "c"))
+
+
+def spec_of(model: str, seed: int = 0, **recipe: object) -> RunSpec:
+    settings = {"epochs": 2, "batch_size": 16} | recipe
+    return RunSpec(model=model, recipe=Recipe(**settings), seed=seed, val_size=20)
+
+
+def result_of(events: Iterator[object]) -> RunResult:
+    *_, last = events
+    assert isinstance(last, RunResult)
+    return last
+
+
+def content(result: RunResult) -> dict[str, bytes]:
+    weights = {name: tensor.numpy().tobytes() for name, tensor in result.weights.items()}
+    return weights | {name: array.tobytes() for name, array in vars(result.predictions).items()}
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize(
+    "model", ["mlp(hidden_dim=8)", "cnn(width=4)", "local(width=2)", "cnn-shuffled-taps(width=2)"]
+)
+def test_stored_predictions_are_those_of_the_stored_weights(model: str, precision: str) -> None:
+    spec, data = spec_of(model), some_images()
+    result = result_of(train_run(spec, data, CPU, precision=precision))
+    again = initial_model(spec, data)
+    load_weights(again, result.weights)
+    batches = prepare_batches(run_images(spec, data).test.batches(EVAL_BATCH_SIZE), result.placement)
+    with computing(result.placement):
+        probs = predict(prepare_model(again, result.placement), batches, CPU).numpy()
+    np.testing.assert_array_equal(probs, result.predictions.test_probs)
+
+
+def test_tied_weights_are_stored_each_with_its_own_memory(odd: str) -> None:
+    result = result_of(train_run(spec_of(f"{odd}:Tied"), some_images(), CPU, precision="fp32"))
+    assert torch.equal(result.weights["a.weight"], result.weights["b.weight"])
+    places = [tensor.untyped_storage().data_ptr() for tensor in result.weights.values()]
+    assert len(set(places)) == len(places)
+
+
+def test_a_users_draws_are_the_runs_own_in_every_executor(odd: str) -> None:
+    data, model = some_images(), f"{odd}:Drawing"
+    tasks = [
+        Task(run=RunId(label=model, seed=seed, epochs=2), spec=spec_of(model, seed)) for seed in range(4)
+    ]
+    found = []
+    for execution in (
+        Execution(precision="fp32", executor="serial"),
+        Execution(precision="fp32", executor="processes", workers=2),
+    ):
+        ended = {
+            run.seed: news.result
+            for run, news in execute(tasks, data, execution)
+            if isinstance(news, RunFinished)
+        }
+        found.append({seed: content(result) for seed, result in ended.items()})
+    assert found[0] == found[1]
+    assert len({run["drawn"] for run in found[0].values()}) == 4, "no two seeds have the same draws"
+    assert len({run["last"] for run in found[0].values()}) == 4
+
+
+def test_who_reads_events_does_not_change_what_a_model_draws(odd: str) -> None:
+    spec, data = spec_of(f"{odd}:Drawing"), some_images()
+    quiet = result_of(train_run(spec, data, CPU, precision="fp32", checkpoint_seconds=0.0))
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()  # noqa: NPY002
+    events = []
+    for event in train_run(spec, data, CPU, precision="fp32", checkpoint_seconds=0.0):
+        random.random(), np.random.rand(), torch.rand(1)  # noqa: NPY002
+        events.append(event)
+    random.setstate(states[0])
+    np.random.set_state(states[1])  # noqa: NPY002
+    torch.set_rng_state(states[2])
+    assert content(result_of(iter(events))) == content(quiet)
+
+    checkpoint = [event for event in events if isinstance(event, Checkpoint)][3]
+    resumed = result_of(train_run(spec, data, CPU, checkpoint.content, precision="fp32"))
+    assert content(resumed) == content(quiet)
+
+
+def test_a_slow_reader_is_not_counted_as_training() -> None:
+    spec, data = spec_of("linear"), some_images()
+    waited = 0.0
+    for event in train_run(spec, data, CPU, precision="fp32", checkpoint_seconds=0.0):
+        if isinstance(event, Checkpoint | EpochResult):
+            time.sleep(0.05)
+            waited += 0.05
+        last = event
+    assert isinstance(last, RunResult)
+    assert waited > 0.5
+    assert last.timing.train_seconds + last.timing.evaluate_seconds < waited / 2
+
+
+def test_a_stopwatch_stands_still_while_paused() -> None:
+    clock = Stopwatch()
+    clock.restart(10.0)
+    before = clock.seconds
+    with clock.paused():
+        time.sleep(0.05)
+    assert 10.0 <= before <= clock.seconds < 10.05
+
+
+def test_examine_takes_the_first_step_of_its_run() -> None:
+    data = some_images()
+    anatomy = examine("mlp(hidden_dim=8)", data, seed=3, device="cpu", batch_size=16, crop=1)
+    spec = RunSpec(
+        model="mlp(hidden_dim=8)",
+        recipe=Recipe(batch_size=16, crop=1, epochs=1),
+        seed=3,
+        val_size=data.val_size(),
+    )
+    model, (images, labels) = initial_model(spec, data), next(iter(run_images(spec, data).train))
+    loss = torch.nn.functional.cross_entropy(model(images), labels)
+    assert anatomy.loss_before == pytest.approx(loss.item())
+
+    first = next(
+        event
+        for event in train_run(spec, data, CPU, precision="fp32", checkpoint_seconds=0.0)
+        if isinstance(event, Checkpoint)
+    )
+    from tiebreak.training.checkpoint import read_checkpoint
+    from tiebreak.training.run import checkpoint_key
+
+    _, tensors = read_checkpoint(first.content, checkpoint_key(spec, data))
+    assert float(tensors["running.loss_sum"]) / 16 == pytest.approx(anatomy.loss_before, rel=1e-5)
+
+
+def test_a_failure_in_a_run_is_one_line_with_its_place(odd: str) -> None:
+    spec = spec_of(f"{odd}:Tired(steps=4)")
+    with pytest.raises(ModelError, match=r"failed in its run: RuntimeError: too tired \(.*line \d+: "):
+        list(train_run(spec, some_images(), CPU, precision="fp32"))
+
+
+def test_the_weight_that_does_not_fit_is_named(odd: str) -> None:
+    data = some_images()
+    model = initial_model(spec_of("mlp(hidden_dim=8)"), data)
+    other = initial_model(spec_of("mlp(hidden_dim=9)"), data).state_dict()
+    with pytest.raises(ModelError, match=r"fc1.weight is \(8, 64\) float32 in the model, \(9, 64\) float32"):
+        load_weights(model, other)
+    half = {name: tensor.half() for name, tensor in model.state_dict().items()}
+    with pytest.raises(ModelError, match=r"fc1.weight is \(8, 64\) float32 in the model, \(8, 64\) float16"):
+        load_weights(model, half)
+    with pytest.raises(ModelError, match=r"extra is missing in the model, \(1,\) float32 in what was stored"):
+        load_weights(model, model.state_dict() | {"extra": torch.zeros(1)})
