@@ -4,15 +4,19 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from tiebreak.results.run import Cost, Timing
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study
-from tiebreak.study.store import DataFacts, begin_study, write_failed_run, write_run
+from tiebreak.study.record import DataFacts
+from tiebreak.study.store import begin_study, write_failed_run, write_run
+from tiebreak.training.checkpoint import this_machine
 from tiebreak.training.precision import Placement
-from tiebreak.training.run import Predictions, RunResult
+from tiebreak.training.run import Predictions, RunResult, mean_loss
 
 CLASSES = ("cat", "dog", "ship")
+PLACEMENT = Placement(device="cpu", precision="fp32")
 
 
 def facts(test_images: int) -> DataFacts:
@@ -44,12 +48,13 @@ def result(correct: np.ndarray, params: int = 100) -> RunResult:
         predictions=Predictions(
             val_probs=probs[:10], val_labels=labels[:10], test_probs=probs, test_labels=labels
         ),
-        test_loss=1.0,
+        test_loss=mean_loss(probs, labels),
         test_acc=accuracy,
         weights={},
         cost=Cost(params=params, flops=2 * params, bytes=4 * params),
         timing=Timing(train_seconds=2.0, evaluate_seconds=0.5, images_per_second=100.0),
-        placement=Placement(device="cpu", precision="fp32"),
+        placement=PLACEMENT,
+        machine=this_machine(torch.device("cpu"), PLACEMENT),
     )
 
 

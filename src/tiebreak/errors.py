@@ -44,6 +44,20 @@ class StoppedError(TiebreakError):
     """Somebody asked the study to stop; what is done is stored."""
 
 
+def printable(text: str) -> str:
+    """Text as it may be printed: characters that steer a terminal or turn its direction are replaced.
+
+    >>> printable("red\\x1b[31m")
+    'red\ufffd[31m'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() or character == "\n" else "\N{REPLACEMENT CHARACTER}"
+        for character in text
+    )
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or all of them.
 

@@ -8,6 +8,7 @@ import pytest
 from crossed_data import right_or_wrong
 from sklearn.metrics import log_loss
 
+from forged import edit_json
 from synthetic_study import result, write_study
 from tiebreak.actions.run import seeds_to_train
 from tiebreak.errors import EvidenceError
@@ -44,11 +45,9 @@ def test_runs_of_a_contender_that_were_computed_otherwise_are_told(tmp_path):
     folder = write_study(tmp_path / "s", planned(), world(0.8, 0.7))
     assert judged(folder).notes == ()
     record = folder / "runs" / "b" / "seed-3" / "run.json"
-    text = record.read_text()
-    record.write_text(text.replace('"winograd": false', '"winograd": true'))
-    assert record.read_text() != text
+    edit_json(record, lambda run: run["placement"].update(winograd=True))
     [note] = judged(folder).notes
-    assert note.startswith("some runs of b computed convolutions otherwise than others")
+    assert note.startswith("some runs of b (winograd in run.json) were computed otherwise than others")
 
 
 def test_a_study_of_fixed_size_is_judged_as_its_predictions_are(tmp_path):

@@ -1,6 +1,5 @@
 """A full disk, a folder that cannot be written or has vanished, and a second process: said in one line."""
 
-import json
 import os
 import re
 import shutil
@@ -13,7 +12,8 @@ from pathlib import Path
 import pytest
 from harness import Server, Uninterrupted, leftovers, outcome_of
 
-from tiebreak.study.store import read_study
+from forged import edit_json
+from tiebreak.study.store import WEIGHTS, read_study
 
 NOBODY = 65534
 GO_ON = "What was finished is kept; mend this and give the same command to go on."
@@ -25,7 +25,7 @@ def finished(folder: Path) -> list[str]:
     for label, runs in stored.runs.items():
         for seed in runs:
             stored.predictions(label, seed)
-            stored.weights(label, seed)
+            stored.run_file(label, seed, WEIGHTS)
     return [f"{label} {seed}" for label, runs in stored.runs.items() for seed in runs]
 
 
@@ -136,8 +136,7 @@ def test_a_clock_that_was_set_back_changes_nothing(
     """All that is stored seems to come from the future."""
     folder = tmp_path / "study"
     server(folder=str(folder), moments=[{"signal": signal.SIGKILL, "function": "train_step", "nth": 15}])
-    header = json.loads((folder / "study.json").read_text())
-    (folder / "study.json").write_text(json.dumps(header | {"created": "2190-01-01T00:00:00+00:00"}))
+    edit_json(folder / "study.json", lambda header: header.update(created="2190-01-01T00:00:00+00:00"))
     for path in (folder, *folder.rglob("*")):
         os.utime(path, (7e9, 7e9))
     assert server(folder=str(folder))["exit"] == 0

@@ -10,18 +10,23 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forged import edit_bytes
 from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.results.run import Cost, History, Timing
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, make_study, parse_contender
-from tiebreak.study.store import DataFacts, begin_study, read_study, write_failed_run, write_run
+from tiebreak.study.record import DataFacts
+from tiebreak.study.seal import SEAL, canonical, digest
+from tiebreak.study.store import begin_study, read_study, write_failed_run, write_run
 from tiebreak.study.study_file import StudyFile, interpret, read_study_file
+from tiebreak.training.checkpoint import this_machine
 from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import Predictions, RunResult
+from tiebreak.training.run import Predictions, RunResult, mean_loss
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(
@@ -134,16 +139,16 @@ def good_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )  # fmt: skip
     study = Study(contenders=(parse_contender("linear", Recipe()),), seeds=(0, 1))
     begin_study(folder, study, facts, describe_environment())
-    curve = [0.5]
+    curve, placement = [0.5], Placement(device="cpu", precision="fp32")
     probs, labels = np.full((4, 2), 0.5, np.float32), np.zeros(4, np.int64)
     result = RunResult(
         history=History(train_loss=curve, train_acc=curve, val_loss=curve, val_acc=curve),
         predictions=Predictions(
             val_probs=probs[:3], val_labels=labels[:3], test_probs=probs, test_labels=labels
         ),
-        test_loss=1.0, test_acc=0.5, weights={}, cost=Cost(params=1, flops=1, bytes=1),
+        test_loss=mean_loss(probs, labels), test_acc=1.0, weights={}, cost=Cost(params=1, flops=1, bytes=1),
         timing=Timing(train_seconds=1.0, evaluate_seconds=1.0, images_per_second=1.0),
-        placement=Placement(device="cpu", precision="fp32"),
+        placement=placement, machine=this_machine(torch.device("cpu"), placement),
     )  # fmt: skip
     write_run(folder, study.contenders[0], 0, result, "cpu", 1)
     write_failed_run(folder, study.contenders[0], 1, "nan")
@@ -169,6 +174,7 @@ def test_any_json_is_a_study_or_an_error(data: st.DataObject, good_folder: Path)
     path = good_folder / name
     before = path.read_text()
     content = json.loads(before)
+    content.pop(SEAL)
     *parents, last = data.draw(st.sampled_from(places(content)))
     target = content
     for key in parents:
@@ -177,8 +183,9 @@ def test_any_json_is_a_study_or_an_error(data: st.DataObject, good_folder: Path)
         target[last] = data.draw(VALUES)
     else:
         del target[last]
+    sealed = content | {SEAL: digest(canonical(content))}  # else the seal alone is tried
     try:
-        path.write_text(json.dumps(content))
+        path.write_text(json.dumps(sealed))
         stored = read_study(good_folder)
     except StudyError as error:
         assert one_line(error)
@@ -194,12 +201,13 @@ def test_any_bytes_are_predictions_or_an_error(place: int, new: bytes, good_fold
     path = good_folder / "runs/linear/seed-0/predictions.npz"
     before = path.read_bytes()
     place = place % len(before)
+    changed = before[:place] + new + before[place + len(new) :]
     try:
-        path.write_bytes(before[:place] + new + before[place + len(new) :])
+        edit_bytes(path, changed)
         predictions = read_study(good_folder).predictions("linear", 0)
     except StudyError as error:
         assert one_line(error)
     else:
         assert predictions.val_probs.shape == (3, 2)
     finally:
-        path.write_bytes(before)
+        edit_bytes(path, before)

@@ -25,7 +25,7 @@ crop = 1
 # A function that is called in the phase, and which call of it is meant.
 PHASES = {
     "reading the data": ("load_dataset", 1),
-    "looking for what is done": ("_runs_done", 1),
+    "looking for what is done": ("find_runs", 1),
     "beginning the study": ("begin_study", 1),
     "building the first model": ("build_model", 3),
     "training": ("train_step", 3),

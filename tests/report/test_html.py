@@ -13,6 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forged import edit_json
 from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.report import write_report
 from tiebreak.calls import parse_call
@@ -99,11 +100,11 @@ def test_a_missing_run_has_a_banner(copied: Path, write_again: Rewrite) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "complaint"),
     [
-        ("images.json", b"{}", "images.png or images.json is damaged"),
-        ("images.png", b"no picture", "images.png or images.json is damaged"),
+        ("images.json", b"{}", "images.json is damaged: columns: Field required. Remove"),
+        ("images.png", b"no picture", "images.png was changed after it was stored. Remove"),
         ("layers.json", b"[", "layers.json is damaged"),
-        ("anatomy.json", b'{"contenders": 3}', "anatomy.json is damaged (contenders)"),
-        ("explain.json", b'{"arrangement": {}}', "explain.json is damaged (arrangement.lead)"),
+        ("anatomy.json", b'{"contenders": 3}', "anatomy.json is damaged: contenders: Input"),
+        ("explain.json", b'{"arrangement": {}}', "explain.json is damaged: arrangement.lead: Field"),
     ],
 )
 def test_damaged_files_are_named(
@@ -116,16 +117,14 @@ def test_damaged_files_are_named(
 
 def test_a_sheet_that_names_other_images_is_refused(copied: Path, write_again: Rewrite) -> None:
     path = copied / "images.json"
-    content = json.loads(path.read_text())
-    content["images"][0]["index"] = 500
-    path.write_text(json.dumps(content))
+    edit_json(path, lambda sheet: sheet["images"][0].update(index=500))
     with pytest.raises(StudyError, match=r"images\.json fits neither images\.png nor the study"):
         write_again(copied)
 
 
 def test_layers_that_do_not_fit_the_weights_are_refused(copied: Path, write_again: Rewrite) -> None:
-    path = copied / "layers.json"
-    path.write_text(path.read_text().replace('"fc1"', '"gone"'))
+    text = (copied / "layers.json").read_text().replace('"fc1"', '"gone"')
+    edit_json(copied / "layers.json", lambda layers: layers.update(contenders=json.loads(text)["contenders"]))
     with pytest.raises(StudyError, match=r"there is no gone\.weight"):
         write_again(copied)
 
@@ -188,3 +187,13 @@ def test_the_study_file_gives_the_study(
     )
     again, _, _ = interpret(tomllib.loads(study_as_toml(study)), {})
     assert again.identity == study.identity
+
+
+def test_what_must_be_known_of_the_runs_is_a_banner(copied: Path, write_again: Rewrite) -> None:
+    edit_json(
+        next(copied.glob("runs/mlp/seed-1/run.json")),
+        lambda run: run.update(resumed_inexactly="torch was <1>"),
+    )
+    page = write_again(copied)
+    assert '<p class="banner">Note: mlp, seed 1 was interrupted and resumed' in page
+    assert "(torch was &lt;1&gt;)" in page

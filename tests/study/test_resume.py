@@ -10,15 +10,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from forged import edit_json
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import EvidenceError, StoppedError, StudyError
 from tiebreak.evidence.describe.quality import summarise_contenders
 from tiebreak.study.driver import Event, run_study
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Execution, Study, parse_contender
+from tiebreak.study.record import RunRecord
 from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
-from tiebreak.study.store import RunRecord, read_study
+from tiebreak.study.store import read_study
 from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.recipe import Recipe
@@ -111,9 +113,9 @@ def test_a_run_resumed_with_other_threads_says_so_in_its_record(tmp_path: Path) 
 def test_a_study_begun_with_other_versions_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "study"
     begin(folder, events=1)
-    header = json.loads((folder / "study.json").read_text())
-    header["environment"] |= {"torch": "1.0", "processor": "abacus"}
-    (folder / "study.json").write_text(json.dumps(header))
+    edit_json(
+        folder / "study.json", lambda header: header["environment"].update(torch="1.0", processor="abacus")
+    )
     begin(folder, events=1)
     (record,) = caplog.records
     assert re.fullmatch(
@@ -192,3 +194,14 @@ def test_a_folder_of_something_else_is_refused_and_left_as_it_was(tmp_path: Path
     with pytest.raises(StudyError, match=r"thesis.tex is a file, expected a folder for the study"):
         run(tmp_path / "thesis.tex")
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+
+
+def test_a_lock_file_that_is_removed_under_way_lets_nobody_in(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    first = run_study(STUDY, some_images(), folder, OFTEN)
+    next(first)
+    (folder / ".lock").unlink()
+    with pytest.raises(StudyError, match=rf"is in use by process {os.getpid()} on \S+ since "):
+        run(folder)
+    first.close()
+    run(folder)

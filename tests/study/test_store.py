@@ -4,14 +4,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from small_study import FACTS, RUN, STUDY, some_result
 
 from tiebreak.errors import StudyError
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, parse_contender
+from tiebreak.study.record import DataFacts
 from tiebreak.study.store import (
-    DataFacts,
     begin_study,
     read_study,
     stored_checkpoint,
@@ -36,19 +37,20 @@ def test_what_is_written_is_read(folder: Path) -> None:
     )
     for name, array in vars(stored.predictions("wide", 1)).items():
         np.testing.assert_array_equal(array, getattr(result.predictions, name), strict=True)
-    torch.testing.assert_close(stored.weights("wide", 1)["bias"], torch.arange(3.0))
+    weights = safetensors.torch.load(stored.run_file("wide", 1, "weights.safetensors"))
+    torch.testing.assert_close(weights["bias"], torch.arange(3.0))
 
 
 def test_a_checkpoint_is_there_until_the_run_has_ended(tmp_path: Path) -> None:
     begin_study(tmp_path / "study", STUDY, FACTS, describe_environment())
     linear, wide = STUDY.contenders
     for contender in STUDY.contenders:
-        write_checkpoint(tmp_path / "study", contender, 0, b"one")
-        write_checkpoint(tmp_path / "study", contender, 0, b"two")
-        assert stored_checkpoint(tmp_path / "study", contender, 0) == b"two"
+        write_checkpoint(tmp_path / "study", contender.label, 0, b"one")
+        write_checkpoint(tmp_path / "study", contender.label, 0, b"two")
+        assert stored_checkpoint(tmp_path / "study", contender.label, 0) == b"two"
     write_run(tmp_path / "study", linear, 0, some_result(0), "cpu", 1)
     write_failed_run(tmp_path / "study", wide, 0, "the loss is nan")
-    assert [stored_checkpoint(tmp_path / "study", c, 0) for c in STUDY.contenders] == [None, None]
+    assert [stored_checkpoint(tmp_path / "study", c.label, 0) for c in STUDY.contenders] == [None, None]
 
 
 def test_leftovers_of_a_dead_process_go_and_a_users_files_stay(folder: Path) -> None:

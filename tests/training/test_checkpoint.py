@@ -20,7 +20,7 @@ from tiebreak.training.device import thread_count
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.precision import Placement
 from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import RunResult, checkpoint_key, train_run
+from tiebreak.training.run import RunResult, run_key, train_run
 from tiebreak.training.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -128,7 +128,7 @@ def test_a_resumed_run_says_where_it_goes_on_and_counts_the_time_before() -> Non
     with thread_count(1):
         checkpoints, _ = train(spec, data)
         middle = checkpoints[8]
-        header, _ = read_checkpoint(middle.content, checkpoint_key(spec, data))
+        header, _ = read_checkpoint(middle.content, run_key(spec, data))
         first, *events = train_run(spec, data, CPU, middle.content)
     assert isinstance(first, Resumed)
     assert str(first) == "goes on in epoch 2 after 3 batches"
@@ -175,7 +175,7 @@ def test_a_checkpoint_holds_tensors_and_text_alone() -> None:
         "running",
         "global",
     }
-    header, _ = read_checkpoint(content, checkpoint_key(spec, data))
+    header, _ = read_checkpoint(content, run_key(spec, data))
     assert (header.epoch, header.batch, header.samples) == (1, 5, 80)
 
 

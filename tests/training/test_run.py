@@ -160,9 +160,9 @@ def test_examine_takes_the_first_step_of_its_run() -> None:
         if isinstance(event, Checkpoint)
     )
     from tiebreak.training.checkpoint import read_checkpoint
-    from tiebreak.training.run import checkpoint_key
+    from tiebreak.training.run import run_key
 
-    _, tensors = read_checkpoint(first.content, checkpoint_key(spec, data))
+    _, tensors = read_checkpoint(first.content, run_key(spec, data))
     assert float(tensors["running.loss_sum"]) / 16 == pytest.approx(anatomy.loss_before, rel=1e-5)
 
 

@@ -4,12 +4,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from tiebreak.actions.judge import Verdicts
 from tiebreak.actions.run import run
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.names import DEFAULT_DATASET, dataset_name
+from tiebreak.report.terminal.console import TerminalConsole
 from tiebreak.study.plan import Execution, Study
 from tiebreak.study.study_file import interpret, sort_settings
 
@@ -33,7 +32,7 @@ def compare(
     Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
     """
     study, execution, out, given = read_call(contenders, data, settings)
-    return run(study, execution, out, given, Console(quiet=not progress, emoji=False))
+    return run(study, execution, out, given, TerminalConsole(quiet=not progress, emoji=False))
 
 
 def read_call(

@@ -1,7 +1,9 @@
 """Show distorted test images to the models of a study; what they got right is kept in its folder."""
 
+import io
+import zipfile
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePath
 
 import numpy as np
 import safetensors.torch
@@ -12,12 +14,13 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError, StudyError
 from tiebreak.evidence.why.robustness import distortion_texts
-from tiebreak.files import atomic_write
+from tiebreak.files import atomic_write, read_plain_file
 from tiebreak.models.catalog import build_model
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy, run_folder
+from tiebreak.study.seal import digest
+from tiebreak.study.store import WEIGHTS, StoredStudy, run_place
 from tiebreak.training.loop import predict
 from tiebreak.training.run import EVAL_BATCH_SIZE
 
@@ -32,15 +35,19 @@ def measure_distortions(
     texts = distortion_texts(min(data.image_shape[1:]))
     for contender in contenders:
         for seed in stored.finished(contender.label):
-            if read_answers(answers_file(stored, contender, seed), texts) is None:
+            weights = stored.run_file(contender.label, seed, WEIGHTS)
+            place, of = answers_file(contender, seed), digest(weights)
+            if read_answers(stored.folder, place, texts, of) is None:
                 yield contender.label, seed
-                correct = _look(stored, contender, seed, data, device, texts)
-                with atomic_write(answers_file(stored, contender, seed)) as file:
-                    np.savez_compressed(file, transforms=np.array(texts), correct=correct)
+                correct = _look(weights, contender, seed, data, device, texts)
+                with atomic_write(stored.folder / place) as file:
+                    np.savez_compressed(
+                        file, transforms=np.array(texts), correct=correct, weights=np.array(of)
+                    )
 
 
 def _look(
-    stored: StoredStudy,
+    weights: bytes,
     contender: Contender,
     seed: int,
     data: ImageDataset,
@@ -48,15 +55,15 @@ def _look(
     texts: list[str],
 ) -> Bool[np.ndarray, "D M"]:
     """Which test images a run gets right, by distortion."""
-    path = run_folder(stored.folder, contender, seed) / "weights.safetensors"
     with global_stream(seed, "init"):
         model = build_model(contender.model, data.image_shape, data.num_classes)
     try:
-        load_weights(model, safetensors.torch.load_file(path))
-    except (ModelError, OSError, safetensors.SafetensorError) as error:
+        load_weights(model, safetensors.torch.load(weights))
+    except (ModelError, ValueError, safetensors.SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise StudyError(
-            f"{path} does not hold {contender.model}'s weights ({reason}); remove its folder."
+            f"The weights of {contender.label}, seed {seed} are not {contender.model}'s ({reason}). Remove "
+            f"{run_place(contender.label, seed)} from the study's folder and give the same command again."
         ) from None
     model.to(device)
     own = transform_dataset(data, contender.transforms, seed)
@@ -71,28 +78,40 @@ def _look(
 def measured_answers(
     stored: StoredStudy, contenders: Iterable[Contender]
 ) -> dict[str, dict[int, Bool[np.ndarray, "D M"]]]:
-    """What was kept of all finished runs that have seen the distorted images, by label and seed."""
+    """What was kept of all finished runs that have seen the distorted images, by label and seed.
+
+    Raises: StudyError if a run's weights are missing or not what was stored.
+    """
     texts = distortion_texts(min(stored.header.data.image_shape[1:]))
-    return {
-        contender.label: {
-            seed: answers
-            for seed in stored.finished(contender.label)
-            if (answers := read_answers(answers_file(stored, contender, seed), texts)) is not None
-        }
-        for contender in contenders
-    }
+    found: dict[str, dict[int, Bool[np.ndarray, "D M"]]] = {}
+    for contender in contenders:
+        found[contender.label] = {}
+        for seed in stored.finished(contender.label):
+            of = digest(stored.run_file(contender.label, seed, WEIGHTS))
+            answers = read_answers(stored.folder, answers_file(contender, seed), texts, of)
+            if answers is not None:
+                found[contender.label][seed] = answers
+    return found
 
 
-def answers_file(stored: StoredStudy, contender: Contender, seed: int) -> Path:
-    return stored.folder / "distorted" / contender.folder / f"seed-{seed}.npz"
+def answers_file(contender: Contender, seed: int) -> PurePath:
+    """Where the answers of a run lie in its study's folder."""
+    return PurePath("distorted", contender.folder, f"seed-{seed}.npz")
 
 
-def read_answers(path: Path, texts: list[str]) -> Bool[np.ndarray, "D M"] | None:
-    """The stored answers, or None if they are missing or of other distortions."""
-    if not path.is_file():
+def read_answers(
+    folder: Path, place: PurePath, texts: list[str], weights: str
+) -> Bool[np.ndarray, "D M"] | None:
+    """The stored answers of a model with weights of that digest; None if there are none to these distortions.
+
+    Raises: StudyError if the file is a link or no plain file.
+    """
+    content = read_plain_file(folder, place)
+    if content is None:
         return None
     try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return arrays["correct"] if arrays["transforms"].tolist() == texts else None
-    except (OSError, ValueError, KeyError, EOFError):
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            same = arrays["transforms"].tolist() == texts and arrays["weights"].item() == weights
+            return arrays["correct"] if same else None
+    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # a damaged file is made again

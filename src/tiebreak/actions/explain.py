@@ -23,11 +23,12 @@ from tiebreak.evidence.why.answers import Explanation
 from tiebreak.evidence.why.efficiency import DataRung, answer_data
 from tiebreak.evidence.why.robustness import answer_shift
 from tiebreak.evidence.why.spatial import Ladder, answer_arrangement, answer_ladder, answer_size
-from tiebreak.files import atomic_write
 from tiebreak.report.page.html import PAGE_FILE, write_page
 from tiebreak.report.page.sheet import keep_sheet
+from tiebreak.report.terminal.console import TerminalConsole
 from tiebreak.report.terminal.printing import show_progress
 from tiebreak.report.text.explain_tables import explanation_as_json
+from tiebreak.report.text.explained import EXPLAIN_FILE
 from tiebreak.study.driver import make_task, run_study
 from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
@@ -49,6 +50,7 @@ from tiebreak.study.questions import (
     permuted,
 )
 from tiebreak.study.results import study_results
+from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import StoredStudy, extend_study, read_study
 from tiebreak.study.where.fork_server import has_early_server
@@ -57,6 +59,7 @@ from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.precision import choose_precision
 
 DEFAULT_SEEDS = 3
+BUDGET_FILE = "budget.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +126,7 @@ def explain(
     """
     study, execution, out, given = read_call([a, b], data, {"seeds": DEFAULT_SEEDS} | settings)
     request = make_request(study, ask, budget, out)
-    return run_explanation(request, execution, given, Console(quiet=not progress, emoji=False))
+    return run_explanation(request, execution, given, TerminalConsole(quiet=not progress, emoji=False))
 
 
 def run_explanation(
@@ -150,16 +153,17 @@ def run_explanation(
     needed = needed_contenders(request.questions, a, b)
     study = extend_study(folder, request.study.model_copy(update={"contenders": needed}))
     events = run_study(study, data, folder, execution, request.study.seeds, stop)
-    for _ in show_progress(events, study, _runs_ended(folder, study), console):
-        if chosen is not None and not (folder / "budget.json").is_file():
-            write_json(folder / "budget.json", chosen.model_dump())
+    asked = study.model_copy(update={"seeds": request.study.seeds})
+    for _ in show_progress(events, asked, console):
+        if chosen is not None and not (folder / BUDGET_FILE).is_file():
+            write_sealed(folder / BUDGET_FILE, chosen)
     stored = read_study(folder)
     if Question.SHIFT in request.questions:
         with thread_count(execution.threads):
             for label, seed in measure_distortions(stored, (a, b), data, choose_device(execution.device)):
                 console.print(f"{label}, seed {seed}: distorted test images", markup=False, highlight=False)
     explanation = answer_questions(stored, request.questions, a, b)
-    write_json(folder / "explain.json", explanation_as_json(explanation))
+    write_sealed(folder / EXPLAIN_FILE, explanation_as_json(explanation))
     from tiebreak.report.figures.explanation import (
         save_explanation_figures,  # matplotlib, only when it is needed
     )
@@ -216,9 +220,9 @@ def answer_questions(
 
 def pick_for(request: Request, budget: float, folder: Path, data: ImageDataset, execution: Execution) -> Pick:
     """What the budget allows: as the folder says if it was asked before, else by a probe of each model."""
-    path = folder / "budget.json"
-    if path.is_file():
-        return Pick.model_validate_json(path.read_bytes())
+    earlier = read_sealed(folder, BUDGET_FILE, Pick, "Remove it to probe the models again.")
+    if earlier is not None:
+        return earlier
     a, b = request.pair
     study, device = request.study, choose_device(execution.device)
     val_size = data.val_size(study.data.val_size)
@@ -240,19 +244,6 @@ def at_pick(request: Request, chosen: Pick) -> Request:
     seeds = tuple(range(chosen.seeds))
     study = request.study.model_copy(update={"contenders": contenders, "seeds": seeds})
     return replace(request, study=study)
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write an object as indented JSON, whole or not at all."""
-    with atomic_write(path) as file:
-        file.write(json.dumps(content, indent=1).encode() + b"\n")
-
-
-def _runs_ended(folder: Path, study: Study) -> int:
-    if not (folder / "study.json").is_file():
-        return 0
-    runs = read_study(folder).runs
-    return sum(len(runs.get(contender.label, {})) for contender in study.contenders)
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:

@@ -13,6 +13,7 @@ from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, summarise_contenders
 from tiebreak.report.page.html import PAGE_FILE
+from tiebreak.report.terminal.console import TerminalConsole
 from tiebreak.report.terminal.printing import print_evidence, print_table, say
 from tiebreak.report.text.explained import read_explanation
 from tiebreak.report.text.tables import (
@@ -66,7 +67,7 @@ class Verdicts:
 
     def __str__(self) -> str:
         text = StringIO()
-        plain = Console(file=text, width=120, force_terminal=False, force_jupyter=False, emoji=False)
+        plain = TerminalConsole(file=text, width=120, force_terminal=False, force_jupyter=False, emoji=False)
         print_results(self, plain)
         return text.getvalue()
 

@@ -51,8 +51,7 @@ def run(
             say(f"Not decided at {trained} seeds: going on to {len(seeds)}.", console)
         trained, part = len(seeds), study.model_copy(update={"seeds": seeds})
         events = run_study(study, data, folder, execution, seeds, stop)
-        done = _runs_done(folder, part, execution.retry_failed)
-        for _ in show_progress(events, part, done, console):
+        for _ in show_progress(events, part, console):
             pass
     results = judge(folder)
     with console.status("Drawing figures and writing the page"):
@@ -76,15 +75,3 @@ def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:
         state, _ = take_looks(study_results(read_study(folder)))
         if state.stopped:
             return
-
-
-def _runs_done(folder: Path, study: Study, retry_failed: bool) -> int:
-    if not (folder / "study.json").is_file():
-        return 0
-    runs = read_study(folder).runs
-    return sum(
-        run.status == "finished" or not retry_failed
-        for contender in study.contenders
-        for seed, run in runs.get(contender.label, {}).items()
-        if seed in study.seeds
-    )

@@ -60,11 +60,11 @@ def load_data(name: str | None, **choice: Any) -> "ImageDataset":
 
 
 def make_console(stderr: bool = False) -> "Console":
-    from rich.console import Console
+    from tiebreak.report.terminal.console import TerminalConsole
 
-    console = Console(stderr=stderr, emoji=False)  # "folder:one:" is a name
+    console = TerminalConsole(stderr=stderr, emoji=False)  # "folder:one:" is a name
     # Where nothing shows how wide it is (a pipe, a file), a table must not be squeezed into 80 columns.
-    return console if console.is_terminal else Console(stderr=stderr, emoji=False, width=160)
+    return console if console.is_terminal else TerminalConsole(stderr=stderr, emoji=False, width=160)
 
 
 def show_results(results: "Verdicts", as_json: bool) -> None:

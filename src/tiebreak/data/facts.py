@@ -4,17 +4,12 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from tiebreak.errors import printable
+
 FEW_VAL_IMAGES = 100  # below it, one image is more than a point of accuracy
 
 
-def _printable(text: str) -> str:
-    """A stranger's study has words that are printed: control characters must not reach a terminal."""
-    return "".join(
-        character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text
-    )
-
-
-Words = Annotated[str, AfterValidator(_printable)]
+Words = Annotated[str, AfterValidator(printable)]
 Count = Annotated[int, Field(ge=0)]
 
 

@@ -1,27 +1,39 @@
 """From a plan to a full study folder: what is missing is computed, and the driver alone writes."""
 
 import logging
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import check_transforms
-from tiebreak.errors import CheckpointError, StoppedError, StudyError
+from tiebreak.errors import CheckpointError, StoppedError, StudyError, printable
+from tiebreak.models.catalog import build_model
+from tiebreak.models.source import source_hash
+from tiebreak.rng import global_stream
 from tiebreak.study.environment import Environment, describe_environment
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
+from tiebreak.study.record import RunRecord
+from tiebreak.study.reuse import (
+    RunKey,
+    find_runs,
+    put_changed_aside,
+    reuse_runs,
+    run_identity,
+    seeds_added_to,
+)
 from tiebreak.study.settle import settle_precision
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import (
-    RunRecord,
     StoredStudy,
     begin_study,
     check_place,
     data_facts,
     forget_run,
     read_study,
-    run_folder,
+    run_place,
     stored_checkpoint,
     write_checkpoint,
     write_failed_run,
@@ -30,10 +42,11 @@ from tiebreak.study.store import (
 from tiebreak.study.trial import keep_trials, try_run
 from tiebreak.study.where.execute import execute
 from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
-from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint
-from tiebreak.training.device import choose_device
+from tiebreak.training.checkpoint import Checkpoint, Machine, Resumed, read_checkpoint, this_machine
+from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.run import RunProgress, checkpoint_key
+from tiebreak.training.precision import choose_placement, choose_precision
+from tiebreak.training.run import RunProgress, run_key
 from tiebreak.training.spec import RunSpec
 
 log = logging.getLogger(__name__)
@@ -45,6 +58,7 @@ class Event:
 
     run: RunId
     news: RunProgress | EpochResult | Resumed | RunRecord
+    ended: int  # of the runs asked for, so far, whenever that was
 
 
 def run_study(
@@ -55,7 +69,7 @@ def run_study(
     seeds: Collection[int] | None = None,
     stop: StopRequest | None = None,
 ) -> Iterator[Event]:
-    """Train all runs of the study that its folder does not hold yet; gives events as they happen.
+    """Train all runs of the study that are neither in its folder nor found beside it; gives events.
 
     `seeds`: train only these of the plan's seeds now. A run that was under way goes on from its last
     checkpoint. When `stop` is set, what is under way is stored and StoppedError raised.
@@ -65,39 +79,52 @@ def run_study(
     """
     stop = stop or StopRequest()
     val_size = data.val_size(study.data.val_size)
-    notes = check_plan(study, data, val_size, execution, folder)
+    notes = check_plan(study, data, val_size, execution)
     check_place(folder)
+    contenders = {contender.label: contender for contender in study.contenders}
+    tasks = plan_tasks(study, val_size)
+    identities = {key: run_identity(task.spec, data) for key, task in tasks.items()}
     with study_lock(folder):
-        environment = describe_environment()
-        stored = begin_study(folder, study, data_facts(data, val_size), environment)
+        found = find_runs(folder.parent, frozenset(identities.values()))
+        seeds_added = seeds_added_to(folder, study, found, identities)
+        stored = begin_study(folder, study, data_facts(data, val_size), describe_environment(), seeds_added)
         keep_trials(folder, notes)
-        _tell_changes(stored.header.environment, environment)
+        _tell_changes(stored.header.environment, describe_environment())
+        stored = put_changed_aside(stored, identities)
         execution = settle_precision(execution, stored)
         if execution.retry_failed:
             stored = forget_failed(stored)
-        pending = pending_tasks(stored, val_size, data)
-        tasks = [task for task in pending if seeds is None or task.run.seed in seeds]
-        contenders = {contender.label: contender for contender in study.contenders}
+        asked = {key: task for key, task in tasks.items() if seeds is None or key[1] in seeds}
+        pending = {key: task for key, task in asked.items() if key[1] not in stored.runs[key[0]]}
+        wanted = {key: identities[key] for key in pending}
+        machine_of = cache(lambda label: machine_here(contenders[label], data, execution))
+        for record in reuse_runs(folder, wanted, found, machine_of):
+            run = pending.pop((record.contender, record.seed)).run
+            yield Event(run=run, news=record, ended=len(asked) - len(pending))
+        resumed = [_with_checkpoint(folder, task, data) for task in pending.values()]
         with stop.gently():
-            for run, news in execute(tasks, data, execution, stop):
-                kept = _keep(folder, contenders[run.label], run, news)
+            for run, news in execute(resumed, data, execution, stop):
+                kept = _keep(folder, contenders[run.label], run, news, identities)
+                if isinstance(kept, RunRecord):
+                    del pending[run.label, run.seed]
                 if kept is not None:
-                    yield Event(run=run, news=kept)
+                    yield Event(run=run, news=kept, ended=len(asked) - len(pending))
         if stop.is_set():
             raise StoppedError("The study was stopped; what is finished is kept.")
 
 
 def _keep(
-    folder: Path, contender: Contender, run: RunId, news: News
+    folder: Path, contender: Contender, run: RunId, news: News, identities: Mapping[RunKey, str]
 ) -> RunProgress | EpochResult | Resumed | RunRecord | None:
     """Store what there is to store; gives what others should hear of, None of a checkpoint."""
+    identity = identities[run.label, run.seed]
     if isinstance(news, Checkpoint):
-        write_checkpoint(folder, contender, run.seed, news.content)
+        write_checkpoint(folder, run.label, run.seed, news.content)
         return None
     if isinstance(news, RunFinished):
-        return write_run(folder, contender, run.seed, news.result, news.device, news.threads)
+        return write_run(folder, contender, run.seed, news.result, news.device, news.threads, identity)
     if isinstance(news, RunFailure):
-        return write_failed_run(folder, contender, run.seed, news.reason)
+        return write_failed_run(folder, contender, run.seed, news.reason, identity)
     return news
 
 
@@ -109,11 +136,12 @@ def _tell_changes(before: Environment, now: Environment) -> None:
         if getattr(before, name) != getattr(now, name)
     ]
     if changed:
-        log.warning("This study was begun elsewhere (%s); equal digits are not promised.", ", ".join(changed))
+        told = printable(", ".join(changed))  # of a file that may be a stranger's
+        log.warning("This study was begun elsewhere (%s); equal digits are not promised.", told)
 
 
 def check_plan(
-    study: Study, data: ImageDataset, val_size: int, execution: Execution, folder: Path
+    study: Study, data: ImageDataset, val_size: int, execution: Execution
 ) -> dict[str, tuple[str, ...]]:
     """Try everything that can go wrong before hours of training: device, split, each model.
 
@@ -126,11 +154,18 @@ def check_plan(
     notes = {}
     for contender in study.contenders:
         check_transforms(data, contender.transforms)
-        ended = len(list((folder / "runs" / contender.folder).glob("*/run.json")))
-        if ended < len(study.seeds) or execution.retry_failed:  # else there is nothing left to train
-            spec = make_task(study, contender, study.seeds[0], val_size).spec
-            notes[contender.label] = try_run(spec, data, device, execution.precision)
+        spec = make_task(study, contender, study.seeds[0], val_size).spec
+        notes[contender.label] = try_run(spec, data, device, execution.precision)
     return notes
+
+
+def machine_here(contender: Contender, data: ImageDataset, execution: Execution) -> Machine:
+    """How a contender's runs would be computed here and now."""
+    device = choose_device(execution.device)
+    precision = choose_precision(execution.precision, device)
+    with thread_count(execution.threads), global_stream(0, "check"):
+        model = build_model(contender.model, data.image_shape, data.num_classes)
+        return this_machine(device, choose_placement(model, data.image_shape, device, precision))
 
 
 def forget_failed(stored: StoredStudy) -> StoredStudy:
@@ -138,42 +173,51 @@ def forget_failed(stored: StoredStudy) -> StoredStudy:
 
     Raises: StudyError if the folder cannot be written.
     """
-    for contender in stored.study.contenders:
-        for seed, run in stored.runs[contender.label].items():
+    for label, runs in stored.runs.items():
+        for seed, run in runs.items():
             if run.status == "failed":
-                forget_run(stored.folder, contender, seed)
+                forget_run(stored.folder, label, seed)
     return read_study(stored.folder)
 
 
-def pending_tasks(stored: StoredStudy, val_size: int, data: ImageDataset) -> list[Task]:
-    """The runs that have not ended, seed by seed, so that a study that is stopped has whole pairs.
+def plan_tasks(study: Study, val_size: int) -> dict[RunKey, Task]:
+    """All runs of a study, seed by seed, so that a study that is stopped has whole pairs.
 
     Runs that were under way are the exception, where several compute at once.
 
-    Raises: StudyError if a run's checkpoint cannot be read or is of something else.
+    Raises: ModelError if a model's source cannot be read.
     """
-    study = stored.study
-    pending = []
-    for seed in study.seeds:
-        for contender in study.contenders:
-            if seed not in stored.runs[contender.label]:
-                task = make_task(study, contender, seed, val_size)
-                checkpoint = _checkpoint(stored.folder, contender, task, data)
-                pending.append(replace(task, checkpoint=checkpoint))
-    return pending
+    sources = {contender.model: source_hash(contender.model) for contender in study.contenders}
+    return {
+        (contender.label, seed): make_task(study, contender, seed, val_size, sources[contender.model])
+        for seed in study.seeds
+        for contender in study.contenders
+    }
 
 
-def _checkpoint(folder: Path, contender: Contender, task: Task, data: ImageDataset) -> bytes | None:
-    content = stored_checkpoint(folder, contender, task.run.seed)
-    if content is not None:
-        try:
-            read_checkpoint(content, checkpoint_key(task.spec, data))
-        except CheckpointError as error:
-            raise StudyError(f"{run_folder(folder, contender, task.run.seed)}: {error}") from None
-    return content
+def _with_checkpoint(folder: Path, task: Task, data: ImageDataset) -> Task:
+    """The task with where its run stands, if that is of a model with the code of today.
+
+    Raises: StudyError if the checkpoint cannot be read or is of something else.
+    """
+    run, key = task.run, run_key(task.spec, data)
+    content = stored_checkpoint(folder, run.label, run.seed)
+    if content is None:
+        return task
+    try:
+        source = key.pop("source")
+        header, _ = read_checkpoint(content, key)
+    except CheckpointError as error:
+        raise StudyError(f"{folder / run_place(run.label, run.seed)}: {error}") from None
+    if header.run.get("source") != source:
+        log.warning("%s, seed %s: its model's code has changed; begun anew.", run.label, run.seed)
+        return task
+    return replace(task, checkpoint=content)
 
 
-def make_task(study: Study, contender: Contender, seed: int, val_size: int) -> Task:
+def make_task(
+    study: Study, contender: Contender, seed: int, val_size: int, source: str | None = None
+) -> Task:
     """The task that computes one run of a study."""
     return Task(
         run=RunId(label=contender.label, seed=seed, epochs=contender.recipe.epochs),
@@ -185,5 +229,6 @@ def make_task(study: Study, contender: Contender, seed: int, val_size: int) -> T
             stratify=study.data.stratify,
             transforms=contender.transforms,
             train_fraction=contender.train_fraction,
+            source=source,
         ),
     )

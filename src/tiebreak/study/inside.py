@@ -5,23 +5,23 @@ STUDY/anatomy.json   by contender: the first training step of its first finished
 """
 
 from pathlib import Path
-from typing import TypeVar
 
 import torch
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.facts import Words
-from tiebreak.errors import ModelError, StudyError
-from tiebreak.files import atomic_write
+from tiebreak.errors import ModelError
 from tiebreak.models.layers import Chain, describe_layers
 from tiebreak.models.users_code import users_code
 from tiebreak.study.driver import make_task
+from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.study.store import StoredStudy
 from tiebreak.training.anatomy import Anatomy, examine_first_step
 from tiebreak.training.spec import initial_model
 
 LAYERS_FILE, ANATOMY_FILE = "layers.json", "anatomy.json"
+REMEDY = "Remove it and give the command that made the study again."
 
 
 class StoredLayers(BaseModel):
@@ -37,9 +37,6 @@ class StoredAnatomy(BaseModel):
     model_config = ConfigDict(frozen=True, ser_json_inf_nan="strings")
     contenders: dict[str, Anatomy] = {}
     left_out: dict[str, Words] = {}  # why there is none
-
-
-Stored = TypeVar("Stored", StoredLayers, StoredAnatomy)
 
 
 def keep_inside(stored: StoredStudy, data: ImageDataset) -> None:
@@ -64,8 +61,8 @@ def keep_inside(stored: StoredStudy, data: ImageDataset) -> None:
             anatomies[label] = examine_first_step(spec, data, torch.device("cpu"))
         except ModelError as error:
             left_out[label] = str(error)
-    _write(stored.folder / LAYERS_FILE, StoredLayers(contenders=layers))
-    _write(stored.folder / ANATOMY_FILE, StoredAnatomy(contenders=anatomies, left_out=left_out))
+    write_sealed(stored.folder / LAYERS_FILE, StoredLayers(contenders=layers))
+    write_sealed(stored.folder / ANATOMY_FILE, StoredAnatomy(contenders=anatomies, left_out=left_out))
 
 
 def read_layers(folder: Path) -> dict[str, Chain]:
@@ -73,7 +70,7 @@ def read_layers(folder: Path) -> dict[str, Chain]:
 
     Raises: StudyError if it is damaged.
     """
-    return _read(folder / LAYERS_FILE, StoredLayers).contenders
+    return (read_sealed(folder, LAYERS_FILE, StoredLayers, REMEDY) or StoredLayers()).contenders
 
 
 def read_anatomies(folder: Path) -> StoredAnatomy:
@@ -81,19 +78,4 @@ def read_anatomies(folder: Path) -> StoredAnatomy:
 
     Raises: StudyError if it is damaged.
     """
-    return _read(folder / ANATOMY_FILE, StoredAnatomy)
-
-
-def _write(path: Path, value: StoredLayers | StoredAnatomy) -> None:
-    with atomic_write(path) as file:
-        file.write(value.model_dump_json(indent=1).encode() + b"\n")
-
-
-def _read(path: Path, kind: type[Stored]) -> Stored:
-    if not path.is_file():
-        return kind()
-    try:
-        return kind.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "it is no JSON"
-        raise StudyError(f"{path} is damaged ({where}). Remove it and run the study again.") from None
+    return read_sealed(folder, ANATOMY_FILE, StoredAnatomy, REMEDY) or StoredAnatomy()

@@ -90,11 +90,15 @@ class Contender(Plan):
 
     @property
     def folder(self) -> str:
-        """The label as a file name for any system; a label that had to be changed for it gets a hash."""
-        safe = re.sub(r"[^A-Za-z0-9_.,=()+@-]", "_", self.label)[:80]
-        if safe == self.label and not safe.startswith("."):
-            return safe
-        return f"_{safe}-{hashlib.sha256(self.label.encode()).hexdigest()[:8]}"
+        return folder_name(self.label)
+
+
+def folder_name(label: str) -> str:
+    """A label as a file name for any system; a label that had to be changed for it gets a hash."""
+    safe = re.sub(r"[^A-Za-z0-9_.,=()+@-]", "_", label)[:80]
+    if safe == label and not safe.startswith("."):
+        return safe
+    return f"_{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
 class DataChoice(Plan):
@@ -208,26 +212,41 @@ def choose_seeds(
     return {"seeds": max(planned), "looks": planned}
 
 
-def parse_contender(text: str, recipe: Recipe) -> Contender:
+def parse_contender(
+    text: str,
+    recipe: Recipe,
+    *,
+    label: str | None = None,
+    transforms: Sequence[str] = (),
+    train_fraction: float = 1.0,
+) -> Contender:
     """Read `model`, `model(arguments)` or `label=model(arguments)`, then any `@transform(arguments)`.
 
-    Raises: ModelError or DataError if the text cannot be read.
+    `label` goes before one in the text, `transforms` come after those in the text.
+
+    Raises: ModelError or DataError if the text cannot be read; StudyError if another value does not fit.
     """
     text, *ats = split_top_level(text, "@")
-    transforms = tuple(str(parse_transform(at)) for at in ats)
-    label, equals, model = text.strip().partition("=")
-    label = label.strip()
-    if not equals or "(" in label or "/" in label or _is_of_a_file(text):
+    in_text = tuple(str(parse_transform(at)) for at in ats)
+    named, equals, model = text.strip().partition("=")
+    named = named.strip()
+    if not equals or "(" in named or "/" in named or _is_of_a_file(text):
         call = parse_call(text, ModelError)
-        label = "@".join((_short(call), *transforms))
-    elif LABEL.fullmatch(label):
+        named = "@".join((_short(call), *in_text))
+    elif LABEL.fullmatch(named):
         call = parse_call(model, ModelError)
     else:
-        raise ModelError(f"{label!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64).")
+        raise ModelError(f"{named!r} is no label: use letters, digits and . _ + -, as in wide=cnn(width=64).")
     try:
-        return Contender(label=label, model=str(call), recipe=recipe, transforms=transforms)
+        return Contender(
+            label=label or "@".join((named, *transforms)),
+            model=str(call),
+            recipe=recipe,
+            transforms=(*in_text, *transforms),
+            train_fraction=train_fraction,
+        )
     except ValidationError as error:
-        raise ModelError(explain(error, Contender, TABLES)) from None
+        raise StudyError(explain(error, Contender, TABLES)) from None
 
 
 def _is_of_a_file(text: str) -> bool:

@@ -6,7 +6,9 @@ from jaxtyping import Int64
 from tiebreak.errors import StudyError
 from tiebreak.results.results import ContenderRuns, Examples, Results, Rule
 from tiebreak.results.run import Run
-from tiebreak.study.store import RunRecord, StoredStudy
+from tiebreak.study.alike import notes_on_runs
+from tiebreak.study.record import RunRecord
+from tiebreak.study.store import StoredStudy
 from tiebreak.study.trial import read_trials
 
 
@@ -80,19 +82,4 @@ def _notes(stored: StoredStudy) -> tuple[str, ...]:
         "guaranteed; a study with --seeds auto may look early."
         for added in stored.header.seeds_added
     ]
-    return (*read_trials(stored.folder, stored.runs), *added, *_note_of_mixture(stored))
-
-
-def _note_of_mixture(stored: StoredStudy) -> list[str]:
-    """Runs of one contender are replicates of each other only if they were computed alike."""
-    mixed = []
-    for label, runs in stored.runs.items():
-        ways = {run.placement.winograd for run in runs.values() if run.placement is not None}
-        if len(ways) > 1:
-            mixed.append(label)
-    if not mixed:
-        return []
-    return [
-        f"some runs of {', '.join(mixed)} computed convolutions otherwise than others (winograd in "
-        "run.json), as by another version or without a C++ compiler."
-    ]
+    return (*read_trials(stored.folder, stored.runs), *added, *notes_on_runs(stored))

@@ -4,86 +4,40 @@ STUDY/study.json                           plan, data, environment
 STUDY/runs/<contender>/seed-<n>/run.json   written last: where it stands, the run has ended
                                predictions.npz, weights.safetensors
                                checkpoint.safetensors   only while the run is under way
+STUDY/earlier/                             runs of a model whose code was another one
+
+study.json and run.json carry a checksum of their own content, run.json also one of each file beside it.
 """
 
-import json
+import io
+import math
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Literal
+from dataclasses import dataclass, field
+from pathlib import Path, PurePath
 
 import numpy as np
 import safetensors.torch
-from torch import Tensor
 
 from tiebreak.data.dataset import ImageDataset, facts_of
-from tiebreak.data.facts import Count, Facts, Words, few_val_images
+from tiebreak.data.facts import few_val_images
 from tiebreak.errors import StudyError
-from tiebreak.files import atomic_write
-from tiebreak.results.run import Cost, History, Timing
+from tiebreak.files import atomic_write, read_plain_file, refuse_links
 from tiebreak.study.environment import Environment
+from tiebreak.study.growth import first_difference, only_adds_seeds, seeds_seen, tell_added, utc_now
 from tiebreak.study.lock import HOLDER, LOCK, study_lock
-from tiebreak.study.plan import Contender, Plan, Seed, Study
-from tiebreak.study.reading import SCHEMA_VERSION, read_predictions, read_record, read_weights
-from tiebreak.training.precision import Placement
-from tiebreak.training.run import Predictions, RunResult
+from tiebreak.study.plan import Contender, Study, folder_name
+from tiebreak.study.reading import parse_predictions, train_again
+from tiebreak.study.record import DataFacts, RunRecord, SeedsAdded, StudyHeader, is_complete
+from tiebreak.study.seal import SCHEMA_VERSION, digest, read_sealed, write_sealed
+from tiebreak.training.run import Predictions, RunResult, accuracy, mean_loss
 
+RUN, PREDICTIONS, WEIGHTS = "run.json", "predictions.npz", "weights.safetensors"
 CHECKPOINT = "checkpoint.safetensors"
-RUN_FILES = ("run.json", "predictions.npz", "weights.safetensors", CHECKPOINT)
 # As atomic_write names what it has not finished.
 TEMPORARY = re.compile(r"\..+\.[a-z0-9_]{8}\.tmp")
-
-
-class DataFacts(Facts):
-    """What a report must know of the data, so that it needs the data no more."""
-
-    image_shape: tuple[Count, Count, Count]  # channels, height, width
-    train_images: Count
-    val_images: Count  # of the training images, in each run
-    test_images: Count
-
-
-class SeedsAdded(Plan):
-    """Seeds that were added to a study of fixed size after its beginning."""
-
-    before: int
-    now: int
-    when: str  # ISO 8601, UTC
-
-
-class StudyHeader(Plan):
-    """The content of study.json."""
-
-    schema_version: int = SCHEMA_VERSION
-    study: Study
-    data: DataFacts
-    environment: Environment
-    created: str  # ISO 8601, UTC
-    seeds_added: tuple[SeedsAdded, ...] = ()
-
-
-class RunRecord(Plan):
-    """The content of run.json."""
-
-    schema_version: int = SCHEMA_VERSION
-    contender: Words
-    seed: Seed
-    status: Literal["finished", "failed"]
-    reason: Words | None = None  # why it failed
-    history: History | None = None
-    test_loss: float | None = None
-    test_acc: float | None = None
-    cost: Cost | None = None
-    timing: Timing | None = None
-    device: Words | None = None
-    threads: int | None = None
-    resumed_inexactly: Words | None = None  # why the last digits may differ from an uninterrupted run's
-    micro_batches: int = 1  # that a batch was cut into to fit the device's memory
-    placement: Placement | None = None  # number format and memory layout
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,10 +47,18 @@ class StoredStudy:
     folder: Path
     header: StudyHeader
     runs: dict[str, dict[int, RunRecord]]
+    # Digests of the labels of the runs read so far, and which run had them first: of val a seed, of test all.
+    _labels: dict[str, tuple[str, Path]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def study(self) -> Study:
         return self.header.study
+
+    @property
+    def is_sealed(self) -> bool:
+        """Whether a change of its files would be noticed; not so in what tiebreak 0.1.0 wrote at first."""
+        runs = [run for by_seed in self.runs.values() for run in by_seed.values()]
+        return self.header.schema_version > 1 and all(run.is_sealed for run in runs)
 
     def finished(self, label: str) -> dict[int, RunRecord]:
         """The contender's finished runs by seed, in the order of the plan."""
@@ -108,22 +70,50 @@ class StoredStudy:
     def predictions(self, label: str, seed: int) -> Predictions:
         """The stored probabilities of one finished run.
 
-        Raises: StudyError if the file is missing or damaged.
+        Raises: StudyError if the file is missing or damaged, does not give the accuracy and loss that the
+        run's record states, or has other labels than the runs read before.
         """
-        data = self.header.data
-        path = self._run_folder(label, seed) / "predictions.npz"
-        return read_predictions(path, data.val_images, data.test_images, len(data.class_names))
+        data, run = self.header.data, self.runs[label][seed]
+        path = self.folder / run_place(label, seed) / PREDICTIONS
+        content = self.run_file(label, seed, PREDICTIONS)
+        found = parse_predictions(path, content, data.val_images, data.test_images, len(data.class_names))
+        for name, measure in (("test_acc", accuracy), ("test_loss", mean_loss)):
+            computed, stated = measure(found.test_probs, found.test_labels), getattr(run, name)
+            if not math.isclose(
+                computed, stated, rel_tol=1e-5, abs_tol=1e-9
+            ):  # logarithms differ in rounding
+                raise StudyError(
+                    f"{path.parent / RUN} states {name} = {stated:.6g}, but {PREDICTIONS} beside it gives "
+                    f"{computed:.6g}. {train_again(path.parent)}"
+                )
+        self._check_labels(f"validation labels of seed {seed}", found.val_labels, path.parent)
+        self._check_labels("test labels", found.test_labels, path.parent)
+        return found
 
-    def weights(self, label: str, seed: int) -> dict[str, Tensor]:
-        """The stored weights of one finished run.
+    def _check_labels(self, what: str, labels: np.ndarray, place: Path) -> None:
+        found = digest(labels.tobytes())
+        first, where = self._labels.setdefault(what, (found, place))
+        if found != first:
+            raise StudyError(
+                f"{place} and {where} differ in the {what}, so that one of them is of other images. "
+                "Remove the wrong one and give the same command to train it again."
+            )
 
-        Raises: StudyError if the file is missing or damaged.
+    def run_file(self, label: str, seed: int, name: str) -> bytes:
+        """The content of a file of a finished run: PREDICTIONS or WEIGHTS.
+
+        Raises: StudyError if it is missing, no plain file, or not what was stored.
         """
-        return read_weights(self._run_folder(label, seed) / "weights.safetensors")
-
-    def _run_folder(self, label: str, seed: int) -> Path:
-        contender = next(c for c in self.study.contenders if c.label == label)
-        return run_folder(self.folder, contender, seed)
+        run, place = self.runs[label][seed], run_place(label, seed)
+        path = self.folder / place / name
+        content = read_plain_file(self.folder, place / name)
+        if content is None:
+            raise StudyError(f"{path} is missing. {train_again(path.parent)}")
+        if run.is_sealed and digest(content) != run.files.get(name):
+            raise StudyError(
+                f"{path} was changed after {run.stored}, when it was stored. {train_again(path.parent)}"
+            )
+        return content
 
 
 def data_facts(data: ImageDataset, val_images: int) -> DataFacts:
@@ -138,39 +128,50 @@ def data_facts(data: ImageDataset, val_images: int) -> DataFacts:
     )
 
 
-def run_folder(folder: Path, contender: Contender, seed: int) -> Path:
-    return folder / "runs" / contender.folder / f"seed-{seed}"
+def run_place(label: str, seed: int) -> PurePath:
+    """Where a run's files lie in its study's folder."""
+    return PurePath("runs", folder_name(label), f"seed-{seed}")
 
 
-def begin_study(folder: Path, study: Study, data: DataFacts, environment: Environment) -> StoredStudy:
+def begin_study(
+    folder: Path,
+    study: Study,
+    data: DataFacts,
+    environment: Environment,
+    seeds_added: tuple[SeedsAdded, ...] = (),
+) -> StoredStudy:
     """Make the folder for a study, or open it if it already holds this very study. The lock must be held.
+
+    `seeds_added`: what is to be told if the study is new in this folder, or has more seeds than what is
+    there. If nothing is given, runs without identity count.
 
     Raises: StudyError if it holds another study, or other data, or cannot be written.
     """
     header = StudyHeader(
-        study=study,
-        data=data,
-        environment=environment,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        study=study, data=data, environment=environment, created=utc_now(), seeds_added=seeds_added
     )
     if not (folder / "study.json").exists():
         check_place(folder)
         remove_leftovers(folder)
         try:
-            _write_json(folder / "study.json", header)
+            write_sealed(folder / "study.json", header)
         except OSError as error:
             raise StudyError(f"{folder} cannot be written: {error.strerror or error}.") from None
         return StoredStudy(folder=folder, header=header, runs={c.label: {} for c in study.contenders})
     stored = read_study(folder)
-    if stored.header.data.fingerprint == data.fingerprint and _only_adds_seeds(stored.study, study):
-        added = SeedsAdded(before=len(stored.study.seeds), now=len(study.seeds), when=header.created)
-        marked = {"study": study, "seeds_added": (*stored.header.seeds_added, added)}
-        _write_json(folder / "study.json", stored.header.model_copy(update=marked))
+    same_data = stored.header.data.fingerprint == data.fingerprint
+    if same_data and only_adds_seeds(stored.study, study):
+        unnamed = {
+            label: {seed: run for seed, run in by_seed.items() if run.identity is None}
+            for label, by_seed in stored.runs.items()
+        }
+        added = seeds_added or tell_added(seeds_seen(unnamed), study, stored.header.seeds_added)
+        write_sealed(folder / "study.json", _as_of_now(stored.header, {"study": study, "seeds_added": added}))
         return read_study(folder)
     if stored.study.identity != study.identity:
-        difference = _first_difference(stored.study.model_dump(mode="json"), study.model_dump(mode="json"))
+        difference = first_difference(stored.study.model_dump(mode="json"), study.model_dump(mode="json"))
         raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
-    if stored.header.data.fingerprint != data.fingerprint:
+    if not same_data:
         raise StudyError(
             f"{folder} was begun on other images: fingerprint {stored.header.data.fingerprint[:12]}, "
             f"now {data.fingerprint[:12]}. Choose another --out."
@@ -179,11 +180,8 @@ def begin_study(folder: Path, study: Study, data: DataFacts, environment: Enviro
     return stored
 
 
-def _only_adds_seeds(before: Study, now: Study) -> bool:
-    """Whether two plans of fixed size differ in nothing but further seeds at the end."""
-    same = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
-    fixed = before.looks is None and now.looks is None
-    return same and fixed and now.model_copy(update={"seeds": before.seeds}).identity == before.identity
+def _as_of_now(header: StudyHeader, changes: Mapping[str, object]) -> StudyHeader:
+    return header.model_copy(update={"schema_version": SCHEMA_VERSION, **changes})
 
 
 def check_place(folder: Path) -> None:
@@ -220,26 +218,13 @@ def extend_study(folder: Path, study: Study) -> Study:
         same_images = study.data.model_copy(update={"data_dir": header.study.data.data_dir})
         if asked.identity != header.study.identity or same_images != header.study.data:
             now = asked.model_copy(update={"data": study.data}).model_dump(mode="json")
-            difference = _first_difference(header.study.model_dump(mode="json"), now)
+            difference = first_difference(header.study.model_dump(mode="json"), now)
             raise StudyError(f"{folder} holds another study ({difference}); choose another --out.")
         grown = header.study.model_copy(update={"contenders": tuple(merged.values())})
         if grown.identity != header.study.identity:
-            _write_json(folder / "study.json", header.model_copy(update={"study": grown}))
+            write_sealed(folder / "study.json", _as_of_now(header, {"study": grown}))
     among = set(study.seeds) <= set(grown.seeds)
     return grown if among else grown.model_copy(update={"seeds": study.seeds})
-
-
-def _first_difference(before: object, now: object, path: str = "") -> str:
-    """The first place where two JSON values differ, in words; data_dir does not count."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for key in before | now:
-            if before.get(key) != now.get(key) and key != "data_dir":
-                return _first_difference(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        for index, (one, other) in enumerate(zip(before, now, strict=True)):
-            if one != other:
-                return _first_difference(one, other, f"{path}[{index}]")
-    return f"{path} was {json.dumps(before)}, now {json.dumps(now)}"
 
 
 def remove_leftovers(folder: Path) -> None:
@@ -253,23 +238,32 @@ def remove_leftovers(folder: Path) -> None:
                 Path(place, name).unlink(missing_ok=True)
 
 
-def forget_run(folder: Path, contender: Contender, seed: int) -> None:
+def forget_run(folder: Path, label: str, seed: int) -> None:
     """Remove the record of a run that failed, so that it is trained again.
 
     Raises: StudyError if the folder cannot be written.
     """
-    with _writing(folder):
-        (run_folder(folder, contender, seed) / "run.json").unlink(missing_ok=True)
+    with writing(folder):
+        (folder / run_place(label, seed) / RUN).unlink(missing_ok=True)
 
 
 def write_run(
-    folder: Path, contender: Contender, seed: int, result: RunResult, device: str, threads: int
+    folder: Path,
+    contender: Contender,
+    seed: int,
+    result: RunResult,
+    device: str,
+    threads: int,
+    identity: str | None = None,
 ) -> RunRecord:
     """Store a finished run; run.json comes last.
 
     Raises: StudyError if the folder cannot be written.
     """
-    target = run_folder(folder, contender, seed)
+    predictions = io.BytesIO()
+    np.savez(predictions, **vars(result.predictions))
+    # Cloned, because the format refuses tensors that share memory, as tied weights do.
+    weights = {name: tensor.clone() for name, tensor in result.weights.items()}
     record = RunRecord(
         contender=contender.label,
         seed=seed,
@@ -284,53 +278,63 @@ def write_run(
         resumed_inexactly=result.resumed_inexactly,
         micro_batches=result.micro_batches,
         placement=result.placement,
+        identity=identity,
+        machine=result.machine,
     )
-    with _writing(folder):
-        with atomic_write(target / "predictions.npz") as file:
-            np.savez(file, **vars(result.predictions))
-        with atomic_write(target / "weights.safetensors") as file:
-            file.write(safetensors.torch.save(result.weights))
-        _write_json(target / "run.json", record)
-        (target / CHECKPOINT).unlink(missing_ok=True)
-    return record
+    return write_record(
+        folder, record, {PREDICTIONS: predictions.getvalue(), WEIGHTS: safetensors.torch.save(weights)}
+    )
 
 
-def write_failed_run(folder: Path, contender: Contender, seed: int, reason: str) -> RunRecord:
+def write_failed_run(
+    folder: Path, contender: Contender, seed: int, reason: str, identity: str | None = None
+) -> RunRecord:
     """Store that a run failed, and why.
 
     Raises: StudyError if the folder cannot be written.
     """
-    target = run_folder(folder, contender, seed)
-    record = RunRecord(contender=contender.label, seed=seed, status="failed", reason=reason)
-    with _writing(folder):
-        _write_json(target / "run.json", record)
+    record = RunRecord(
+        contender=contender.label, seed=seed, status="failed", reason=reason, identity=identity
+    )
+    return write_record(folder, record, {})
+
+
+def write_record(folder: Path, record: RunRecord, files: Mapping[str, bytes]) -> RunRecord:
+    """Store the files of a run that has ended, and its record last.
+
+    Raises: StudyError if the folder cannot be written.
+    """
+    target = folder / run_place(record.contender, record.seed)
+    digests = {name: digest(content) for name, content in files.items()}
+    record = record.model_copy(update={"files": digests, "stored": utc_now()})
+    with writing(folder):
+        for name, content in files.items():
+            with atomic_write(target / name) as file:
+                file.write(content)
+        write_sealed(target / RUN, record)
         (target / CHECKPOINT).unlink(missing_ok=True)
     return record
 
 
-def write_checkpoint(folder: Path, contender: Contender, seed: int, content: bytes) -> None:
+def write_checkpoint(folder: Path, label: str, seed: int, content: bytes) -> None:
     """Store where a run stands, in place of its last checkpoint.
 
     Raises: StudyError if the folder cannot be written.
     """
-    with _writing(folder), atomic_write(run_folder(folder, contender, seed) / CHECKPOINT) as file:
+    with writing(folder), atomic_write(folder / run_place(label, seed) / CHECKPOINT) as file:
         file.write(content)
 
 
-def stored_checkpoint(folder: Path, contender: Contender, seed: int) -> bytes | None:
+def stored_checkpoint(folder: Path, label: str, seed: int) -> bytes | None:
     """The last checkpoint of a run that has not ended; None if there is none.
 
     Raises: StudyError if it cannot be read.
     """
-    path = run_folder(folder, contender, seed) / CHECKPOINT
-    try:
-        return path.read_bytes() if path.is_file() else None
-    except OSError as error:
-        raise StudyError(f"{path} cannot be read: {error.strerror}.") from None
+    return read_plain_file(folder, run_place(label, seed) / CHECKPOINT)
 
 
 @contextmanager
-def _writing(folder: Path) -> Iterator[None]:
+def writing(folder: Path) -> Iterator[None]:
     """Turn what the file system says into a study's error, and refuse to write where the study is gone."""
     if not (folder / "study.json").is_file():
         raise StudyError(
@@ -348,59 +352,38 @@ def _writing(folder: Path) -> Iterator[None]:
 def read_study(folder: Path) -> StoredStudy:
     """Read a study folder; runs that have not ended are left out. No code that it names is run.
 
-    Raises: StudyError if there is no study, or a file is damaged, of another version or leads elsewhere.
+    Raises: StudyError if there is no study, or a file is damaged, changed, of another version or a link.
     """
     if not folder.exists():
         raise StudyError(f"{folder}: no such folder. Studies are made by tiebreak compare or tiebreak run.")
-    path = folder / "study.json"
-    if not path.is_file():
+    refuse_links(folder, "figures")  # which are written there
+    header = read_sealed(
+        folder,
+        "study.json",
+        StudyHeader,
+        "Give the same command with another --out beside it: finished runs are found and used again.",
+    )
+    if header is None:
         raise StudyError(f"{folder} holds no study: there is no study.json in it.")
-    _check_inside(folder, [path, folder / "figures"])
-    header = read_record(path, StudyHeader)
     runs: dict[str, dict[int, RunRecord]] = {}
-    for contender in header.study.contenders:
-        runs[contender.label] = {}
-        for seed in header.study.seeds:
-            run = _read_run(folder, contender, seed)
-            if run is not None:
-                runs[contender.label][seed] = run
+    for label in (contender.label for contender in header.study.contenders):
+        found = {seed: _read_run(folder, label, seed) for seed in header.study.seeds}
+        runs[label] = {seed: run for seed, run in found.items() if run is not None}
     return StoredStudy(folder=folder, header=header, runs=runs)
 
 
-def _read_run(folder: Path, contender: Contender, seed: int) -> RunRecord | None:
-    target = run_folder(folder, contender, seed)
-    if not target.exists():
+def _read_run(folder: Path, label: str, seed: int) -> RunRecord | None:
+    place = run_place(label, seed)
+    remedy = train_again(folder / place)
+    run = read_sealed(folder, place / RUN, RunRecord, remedy)
+    if run is None:
         return None
-    _check_inside(folder, [target / name for name in RUN_FILES])
-    path = target / "run.json"
-    if not path.is_file():
-        return None
-    run = read_record(path, RunRecord)
-    if (run.contender, run.seed) != (contender.label, seed):
-        raise StudyError(f"{path} is of {run.contender}, seed {run.seed}. Remove it to run this part again.")
-    if run.status == "finished" and not _is_complete(run):
+    path = folder / place / RUN
+    if (run.contender, run.seed) != (label, seed):
+        raise StudyError(f"{path} is of {run.contender}, seed {run.seed}. {remedy}")
+    if run.status == "finished" and not is_complete(run):
         raise StudyError(
             f"{path} is damaged: a finished run needs curves of one length, test_loss, test_acc, cost and "
-            "timing. Remove it to run this part again."
+            f"timing. {remedy}"
         )
     return run
-
-
-def _is_complete(run: RunRecord) -> bool:
-    if run.history is None or None in (run.test_loss, run.test_acc, run.cost, run.timing):
-        return False
-    lengths = {len(run.history[name]) for name in ("train_loss", "train_acc", "val_loss", "val_acc")}
-    return len(lengths) == 1 and 0 not in lengths
-
-
-def _check_inside(folder: Path, paths: list[Path]) -> None:
-    """A link in a stranger's study must not make us read or write elsewhere."""
-    root = folder.resolve()
-    for path in paths:
-        if not path.resolve().is_relative_to(root):
-            raise StudyError(f"{path} leads out of the study folder; replace the link by what it points to.")
-
-
-def _write_json(path: Path, value: Plan) -> None:
-    with atomic_write(path) as file:
-        file.write(value.model_dump_json(indent=1).encode() + b"\n")

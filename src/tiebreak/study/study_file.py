@@ -12,7 +12,6 @@ from tiebreak.study.plan import (
     DEFAULT_SEEDS,
     MAX_SEEDS,
     TABLES,
-    Contender,
     DataChoice,
     Execution,
     Plan,
@@ -113,14 +112,14 @@ def read_study_file(path: Path, settings: Mapping[str, Any]) -> tuple[Study, Exe
     Raises: StudyError if the file is missing or not TOML, or has an unknown or wrong key.
     """
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # as editors on Windows save it
+        content = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise StudyError(f"{path}: no such study file.") from None
     except IsADirectoryError:
         raise StudyError(
             f"{path} is a folder, expected a TOML file. To look at a study: tiebreak report {path}"
         ) from None
-    except (ValueError, RecursionError) as error:  # tomllib gives a number of 5,000 digits to int()
+    except (ValueError, RecursionError) as error:  # of TOML and of UTF-8, and integers of thousands of digits
         raise StudyError(f"{path} is not a TOML file: {error}") from None
     try:
         return interpret(content, settings)
@@ -144,7 +143,14 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         raise StudyError(explain(error, StudyFile, TABLES | {"contenders": ContenderEntry})) from None
     study = make_study(
         contenders=tuple(
-            _contender(entry, file.recipe, overrides.get("recipe", {})) for entry in file.contenders
+            parse_contender(
+                entry.model,
+                make_recipe(file.recipe, entry.recipe | overrides.get("recipe", {})),
+                label=entry.label,
+                transforms=entry.transforms,
+                train_fraction=entry.train_fraction,
+            )
+            for entry in file.contenders
         ),
         **choose_seeds(file.seeds, file.looks, file.max_seeds),
         level=file.level,
@@ -153,18 +159,3 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         data=file.data,
     )
     return study, file.execution, file.out and file.out.expanduser()
-
-
-def _contender(entry: ContenderEntry, base: Recipe, overrides: dict[str, Any]) -> Contender:
-    recipe = make_recipe(base, entry.recipe | overrides)
-    contender = parse_contender(entry.model, recipe)
-    try:
-        return Contender(
-            label=entry.label or "@".join((contender.label, *entry.transforms)),
-            model=contender.model,
-            recipe=recipe,
-            transforms=contender.transforms + entry.transforms,
-            train_fraction=entry.train_fraction,
-        )
-    except ValidationError as error:
-        raise StudyError(explain(error, Contender, TABLES)) from None

@@ -13,25 +13,26 @@ from pathlib import Path
 import safetensors.torch
 import torch
 from jaxtyping import Float, Int64
+from pydantic import Field
 from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.data.facts import Words
 from tiebreak.errors import ModelError
-from tiebreak.files import atomic_write
 from tiebreak.models.catalog import check_logits, is_builtin
 from tiebreak.models.users_code import users_code
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import Plan
-from tiebreak.study.reading import SCHEMA_VERSION, read_record
+from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.training.precision import PrecisionChoice, choose_placement, choose_precision
 from tiebreak.training.recipe import make_criterion, make_optimizer
 from tiebreak.training.run import EVAL_BATCH_SIZE, weights_of
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 TRIAL_FILE = "trial.json"
+REMEDY = "Remove it and give the command that made the study again."
 FEW = 8  # images of a trial's batches
 SAME_LOGITS = 1e-3  # how far apart those of one image may be, relative
 
@@ -39,8 +40,7 @@ SAME_LOGITS = 1e-3  # how far apart those of one image may be, relative
 class StoredTrials(Plan):
     """The content of trial.json."""
 
-    schema_version: int = SCHEMA_VERSION
-    contenders: dict[Words, tuple[Words, ...]]
+    contenders: dict[Words, tuple[Words, ...]] = Field(default_factory=dict)
 
 
 def keep_trials(folder: Path, notes: dict[str, tuple[str, ...]]) -> None:
@@ -48,12 +48,10 @@ def keep_trials(folder: Path, notes: dict[str, tuple[str, ...]]) -> None:
 
     Raises: OSError if the folder cannot be written; StudyError if its trial.json is damaged.
     """
-    path = folder / TRIAL_FILE
-    before = read_record(path, StoredTrials).contenders if path.is_file() else {}
+    before = _stored(folder)
     found = {label: sentences for label, sentences in (before | notes).items() if sentences}
     if found != before:
-        with atomic_write(path) as file:
-            file.write(StoredTrials(contenders=found).model_dump_json(indent=1).encode() + b"\n")
+        write_sealed(folder / TRIAL_FILE, StoredTrials(contenders=found))
 
 
 def read_trials(folder: Path, labels: Collection[str]) -> tuple[str, ...]:
@@ -61,9 +59,12 @@ def read_trials(folder: Path, labels: Collection[str]) -> tuple[str, ...]:
 
     Raises: StudyError if the folder's trial.json is damaged.
     """
-    path = folder / TRIAL_FILE
-    found = read_record(path, StoredTrials).contenders if path.is_file() else {}
+    found = _stored(folder)
     return tuple(f"{label}: {note}" for label in labels for note in found.get(label, ()))
+
+
+def _stored(folder: Path) -> dict[Words, tuple[Words, ...]]:
+    return (read_sealed(folder, TRIAL_FILE, StoredTrials, REMEDY) or StoredTrials()).contenders
 
 
 def try_run(

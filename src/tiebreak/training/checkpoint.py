@@ -3,6 +3,7 @@
 The format is safetensors: tensors, and one JSON text in the header. Reading it executes nothing.
 """
 
+import hashlib
 import json
 from dataclasses import dataclass, field
 from functools import cache
@@ -27,6 +28,8 @@ from tiebreak.training.precision import Placement
 FORMAT = 2
 version = cache(metadata.version)  # which reads a file each time
 HEADER = "tiebreak"  # the key of our JSON text among the metadata of the file
+SEAL = "sha256"  # the key of the file's SHA-256, computed while zeros stand there
+UNSEALED = "0" * 64
 REMEDY = "Remove checkpoint.safetensors from the run's folder to begin the run anew."
 
 
@@ -150,7 +153,9 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
     )
     # Cloned, because the format refuses tensors that share memory, as tied weights do.
     on_cpu = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    content = safetensors.torch.save(on_cpu, metadata={HEADER: header.model_dump_json()})
+    texts = {HEADER: header.model_dump_json(), SEAL: UNSEALED}
+    content = safetensors.torch.save(on_cpu, metadata=texts)
+    content = content.replace(_entry(UNSEALED), _entry(_seal_of(content, UNSEALED)), 1)
     state.last_saved = content
     return Checkpoint(epoch=state.here.epoch, batch=state.here.batch, content=content)
 
@@ -195,13 +200,15 @@ def read_checkpoint(content: bytes, run: dict[str, Any]) -> tuple[CheckpointHead
     """
     try:
         tensors = safetensors.torch.load(content)
-        length = int.from_bytes(content[:8], "little")
-        text = json.loads(content[8 : 8 + length])["__metadata__"][HEADER]
+        texts = json.loads(content[8 : _header_end(content)])["__metadata__"]
+        text = texts[HEADER]
         written_for = json.loads(text)["format"]
         if written_for != FORMAT:
             raise CheckpointError(
                 f"The checkpoint has format {written_for}, this tiebreak reads {FORMAT}. {REMEDY}"
             )
+        if _seal_of(content, texts[SEAL]) != texts[SEAL]:
+            raise CheckpointError(f"The checkpoint was changed after it was written. {REMEDY}")
         header = CheckpointHeader.model_validate_json(text)
     except (SafetensorError, ValueError, KeyError, TypeError, RecursionError):
         raise CheckpointError(f"The checkpoint is damaged. {REMEDY}") from None
@@ -209,6 +216,22 @@ def read_checkpoint(content: bytes, run: dict[str, Any]) -> tuple[CheckpointHead
         if header.run.get(key) != run[key]:
             raise CheckpointError(f"The checkpoint is of a run with another {key}. {REMEDY}")
     return header, tensors
+
+
+def _header_end(content: bytes) -> int:
+    return 8 + int.from_bytes(content[:8], "little")
+
+
+def _entry(seal: str) -> bytes:
+    return f'"{SEAL}":"{seal}"'.encode()
+
+
+def _seal_of(content: bytes, there: str) -> str:
+    """SHA-256 of a checkpoint as it was before the seal that is `there` was put in."""
+    end = _header_end(content)
+    found = hashlib.sha256(content[:end].replace(_entry(there), _entry(UNSEALED), 1))
+    found.update(memoryview(content)[end:])
+    return found.hexdigest()
 
 
 def machine_difference(before: Machine, now: Machine) -> str | None:

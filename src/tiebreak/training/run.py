@@ -24,7 +24,15 @@ from tiebreak.models.cost import model_cost
 from tiebreak.models.users_code import users_code
 from tiebreak.results.run import Cost, History, Timing
 from tiebreak.rng import global_stream, in_global_stream
-from tiebreak.training.checkpoint import Checkpoint, Resumed, RunState, restore_state, save_state
+from tiebreak.training.checkpoint import (
+    Checkpoint,
+    Machine,
+    Resumed,
+    RunState,
+    restore_state,
+    save_state,
+    this_machine,
+)
 from tiebreak.training.clock import Stopwatch
 from tiebreak.training.loop import EpochResult, StepResult, fit_steps, history_of, predict
 from tiebreak.training.micro_batches import memory_advice
@@ -69,6 +77,7 @@ class RunResult:
     resumed_inexactly: str | None = None  # why the last digits may differ from an uninterrupted run's
     micro_batches: int = 1  # that a batch was cut into to fit the device's memory
     placement: Placement
+    machine: Machine
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,9 +175,14 @@ def _train_run(
                 yield _result(bench)
 
 
-def checkpoint_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
-    """What a run's checkpoint must be of, to be this run's."""
-    return {"spec": spec.model_dump(mode="json"), "data": data.fingerprint}
+def run_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
+    """All that a run's result depends on beside the machine, as JSON values."""
+    return {
+        "spec": spec.model_dump(mode="json", exclude={"source"}),
+        "source": spec.source,
+        "data": data.fingerprint,
+        "own_val": data.own_val,
+    }
 
 
 def prepare_run(
@@ -197,7 +211,7 @@ def prepare_run(
     )
     return Bench(
         spec=spec,
-        run=checkpoint_key(spec, data),
+        run=run_key(spec, data),
         device=device,
         placement=placement,
         train_batches=prepare_batches(images.train, placement),
@@ -343,14 +357,15 @@ def _result(bench: Bench) -> RunResult:
     return RunResult(
         history=history_of(state.epochs),
         predictions=predictions,
-        test_loss=_mean_loss(predictions.test_probs, predictions.test_labels),
-        test_acc=float((predictions.test_probs.argmax(axis=1) == predictions.test_labels).mean()),
+        test_loss=mean_loss(predictions.test_probs, predictions.test_labels),
+        test_acc=accuracy(predictions.test_probs, predictions.test_labels),
         weights=weights_of(state.model),
         cost=bench.cost,
         timing=timing,
         resumed_inexactly=state.inexact,
         micro_batches=state.step.pieces,
         placement=bench.placement,
+        machine=this_machine(bench.device, bench.placement),
     )
 
 
@@ -374,6 +389,12 @@ def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement
     )
 
 
-def _mean_loss(probs: Float32[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
+def accuracy(probs: Float32[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
+    """The fraction of images whose likeliest class is the true one."""
+    return float((probs.argmax(axis=1) == labels).mean())
+
+
+def mean_loss(probs: Float32[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
+    """The mean negative logarithm of the true class's probability."""
     of_truth = probs[np.arange(len(labels)), labels]
     return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean(dtype=np.float64))

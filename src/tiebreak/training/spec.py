@@ -12,6 +12,7 @@ from tiebreak.data.subset import take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError
 from tiebreak.models.catalog import build_model
+from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.training.recipe import Recipe
 
@@ -28,6 +29,7 @@ class RunSpec(BaseModel):
     stratify: bool = True
     transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
     train_fraction: float = 1.0  # of the training split
+    source: str | None = None  # hash of the model's code; None: whatever the code is
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -63,10 +65,15 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
 def initial_model(spec: RunSpec, data: ImageDataset) -> nn.Module:
     """The model as its run begins.
 
-    Raises: ModelError if it cannot be built for this data, or has nothing to train.
+    Raises: ModelError if it cannot be built for this data, has nothing to train, or is of other code than
+    the study began with.
     """
     with global_stream(spec.seed, "init"):
         model = build_model(spec.model, data.image_shape, data.num_classes)
+    if spec.source not in (None, source_hash(spec.model)):
+        raise ModelError(
+            f"{spec.model}: its code was changed while the study ran; give the same command again."
+        )
     parameters = list(model.parameters())
     if not any(parameter.requires_grad for parameter in parameters):
         why = "all its parameters are frozen (requires_grad=False)" if parameters else "it has no parameter"

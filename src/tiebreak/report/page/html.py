@@ -41,7 +41,8 @@ from tiebreak.report.text.tables import (
 )
 from tiebreak.results.results import Results
 from tiebreak.study.inside import read_anatomies, read_layers
-from tiebreak.study.store import DataFacts, StoredStudy
+from tiebreak.study.record import DataFacts
+from tiebreak.study.store import StoredStudy
 
 PAGE_FILE = "report.html"
 SCRIPTS = ("forward.js", "charts.js", "page.js", "live.js")
@@ -80,6 +81,7 @@ def write_page(
             data=stored.header.data,
             study=stored.study,
             environment=stored.header.environment,
+            notes=results.notes,
             summaries=summaries,
             judgements=judgements,
             look=look,
@@ -91,7 +93,6 @@ def write_page(
             sheet_uri=as_data_uri(picture) if sheet else "",
             inside=_inside(stored, chains),
             explanation=explanation,
-            notes=results.notes,
             live=live,
             live_seeds=sorted({seed for model in live for seed in model.seeds}),
             toml=study_as_toml(stored.study),

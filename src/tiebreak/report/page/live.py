@@ -3,7 +3,6 @@
 import base64
 import zlib
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,11 +13,13 @@ from tiebreak.errors import StudyError
 from tiebreak.models.layers import Chain, Layer
 from tiebreak.report.page.forward import Weights, probabilities
 from tiebreak.study.plan import Contender
-from tiebreak.study.store import StoredStudy, run_folder
+from tiebreak.study.reading import train_again
+from tiebreak.study.store import WEIGHTS, StoredStudy, run_place
 
 MAX_PARAMS = 4_000_000
 MAX_CHARACTERS = 9_300_000  # of all weights and images: a page stays under 12 MB
-FLOATS = ("F16", "F32", "F64")  # as safetensors names them
+# Others are no weights (a counter of batches), or in formats that NumPy does not have.
+FLOATS = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}  # as safetensors names them
 LARGEST_HALF = float(np.finfo(np.float16).max)
 # How far the page's probabilities may be from the stored ones: its weights travel in half precision, and what
 # a run in bf16 rounded at every layer the page does not round.
@@ -169,22 +170,20 @@ def read_weights(stored: StoredStudy, label: str, seed: int) -> Weights:
 
     Raises: StudyError if the file is missing or damaged.
     """
-    contender = next(c for c in stored.study.contenders if c.label == label)
-    path = run_folder(stored.folder, contender, seed) / "weights.safetensors"
-    return _load(path)
-
-
-def _load(path: Path) -> Weights:
+    content = stored.run_file(label, seed, WEIGHTS)
     try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            # Others are no weights (a counter of batches), or in formats that NumPy does not have.
-            names = [name for name in file.keys() if file.get_slice(name).get_dtype() in FLOATS]  # noqa: SIM118
-            return {name: file.get_tensor(name).astype(np.float32) for name in names}
-    except (OSError, safetensors.SafetensorError) as error:
+        tensors = safetensors.deserialize(content)  # type: ignore[no-untyped-call]
+        return {
+            name: np.frombuffer(tensor["data"], FLOATS[tensor["dtype"]])
+            .reshape(tensor["shape"])
+            .astype(np.float32)
+            for name, tensor in tensors
+            if tensor["dtype"] in FLOATS
+        }
+    except (ValueError, safetensors.SafetensorError) as error:
+        place = stored.folder / run_place(label, seed)
         reason = " ".join(str(error).split())
-        raise StudyError(
-            f"{path} is missing or damaged: {reason}. Remove its folder to run it again."
-        ) from None
+        raise StudyError(f"{place / WEIGHTS} is damaged: {reason}. {train_again(place)}") from None
 
 
 def fold_batchnorm(layers: tuple[Layer, ...], weights: Weights) -> list[tuple[Layer, Weights]]:

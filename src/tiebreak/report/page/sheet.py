@@ -14,18 +14,20 @@ import numpy as np
 import torch
 from jaxtyping import UInt8
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.describe.mistakes import find_mistakes, most_disputed
 from tiebreak.evidence.describe.predictions import Predicted, predicted_by
-from tiebreak.files import atomic_write
+from tiebreak.files import atomic_write, read_plain_file
 from tiebreak.results.results import Results
 from tiebreak.rng import stream
-from tiebreak.study.store import DataFacts
+from tiebreak.study.record import DataFacts
+from tiebreak.study.seal import digest, read_sealed, write_sealed
 
 PICTURE_FILE, LIST_FILE = "images.png", "images.json"
+REMEDY = "Remove images.json and give the command that made the study again."
 MAX_IMAGES = 600
 MAX_BYTES = 2_000_000  # of pixels: large images are fewer, so that the page stays small enough to send
 MIN_IMAGES = 24
@@ -51,6 +53,7 @@ class Sheet(BaseModel):
     width: int = Field(ge=1)
     exact: bool  # the picture holds the very pixels; False where images have neither 1 nor 3 channels
     images: tuple[SheetImage, ...]
+    picture: str | None = None  # SHA-256 of images.png
 
 
 def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
@@ -67,6 +70,7 @@ def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
     chosen = sorted(_first(chain(sample, wanted_images(predicted)), room))
     in_sample = set(sample)
     labels = data.test_labels[chosen].tolist()
+    picture = as_png(draw_grid(data.test_images[chosen].numpy(), COLUMNS))
     sheet = Sheet(
         columns=COLUMNS,
         height=height,
@@ -76,11 +80,11 @@ def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
             SheetImage(index=index, label=label, sample=index in in_sample)
             for index, label in zip(chosen, labels, strict=True)
         ),
+        picture=digest(picture),
     )
     with atomic_write(folder / PICTURE_FILE) as file:
-        file.write(as_png(draw_grid(data.test_images[chosen].numpy(), COLUMNS)))
-    with atomic_write(folder / LIST_FILE) as file:
-        file.write(sheet.model_dump_json().encode() + b"\n")
+        file.write(picture)
+    write_sealed(folder / LIST_FILE, sheet)
     return sheet
 
 
@@ -90,23 +94,23 @@ def read_sheet(folder: Path, facts: DataFacts) -> tuple[Sheet, bytes] | None:
     Raises: StudyError if they are damaged, or name images or classes that the study's data do not have.
     """
     picture, listed = folder / PICTURE_FILE, folder / LIST_FILE
-    if not (picture.is_file() and listed.is_file()):
+    content = read_plain_file(folder, PICTURE_FILE)
+    sheet = read_sealed(folder, LIST_FILE, Sheet, REMEDY)
+    if content is None or sheet is None:
         return None
-    content = picture.read_bytes()
+    if sheet.picture not in (None, digest(content)):
+        raise StudyError(f"{picture} was changed after it was stored. {REMEDY}")
     try:
-        sheet = Sheet.model_validate_json(listed.read_bytes())
         with Image.open(io.BytesIO(content)) as image:
             size = image.size
-    except (ValidationError, OSError):
-        raise StudyError(
-            f"{picture} or {listed.name} is damaged. Run the study again to renew them."
-        ) from None
+    except OSError:
+        raise StudyError(f"{picture} is damaged. {REMEDY}") from None
     rows = -(-len(sheet.images) // sheet.columns)
     fits = size == (sheet.columns * sheet.width, rows * sheet.height) and all(
         image.index < facts.test_images and image.label < len(facts.class_names) for image in sheet.images
     )
     if not fits:
-        raise StudyError(f"{listed} fits neither {picture.name} nor the study. Run it again to renew them.")
+        raise StudyError(f"{listed} fits neither {picture.name} nor the study. {REMEDY}")
     return sheet, content
 
 

@@ -27,7 +27,7 @@ from tiebreak.report.text.tables import (
 )
 from tiebreak.study.driver import Event
 from tiebreak.study.plan import Study
-from tiebreak.study.store import RunRecord
+from tiebreak.study.record import RunRecord
 from tiebreak.study.where.task import RunId
 from tiebreak.training.anatomy import Anatomy
 from tiebreak.training.checkpoint import Resumed
@@ -37,18 +37,15 @@ from tiebreak.training.run import RunProgress
 FEW_PAIRS = 3  # with more, where each uncertainty comes from is left to the JSON
 
 
-def show_progress(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
-    """Pass the events on and show them: a live bar in a terminal, a line an epoch elsewhere.
-
-    `done`: how many of the study's runs were finished before.
-    """
+def show_progress(events: Iterator[Event], study: Study, console: Console) -> Iterator[Event]:
+    """Pass the events on and show them: a live bar in a terminal, a line an epoch elsewhere."""
     if console.is_terminal:
-        yield from _show_bar(events, study, done, console)
+        yield from _show_bar(events, study, console)
     else:
-        yield from _show_lines(events, study, done, console)
+        yield from _show_lines(events, study, console)
 
 
-def _show_lines(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
+def _show_lines(events: Iterator[Event], study: Study, console: Console) -> Iterator[Event]:
     current: RunId | None = None
     total = len(study.contenders) * len(study.seeds)
     for event in events:
@@ -62,8 +59,8 @@ def _show_lines(events: Iterator[Event], study: Study, done: int, console: Conso
             console.print(text, markup=False, highlight=False, soft_wrap=True)
             current = event.run
         elif isinstance(event.news, RunRecord):
-            done += 1
-            console.print(f"{outcome(event.news)} ({done} of {total} runs)", markup=False, highlight=False)
+            text = f"{outcome(event.news)} ({event.ended} of {total} runs)"
+            console.print(text, markup=False, highlight=False, soft_wrap=True)
         yield event
 
 
@@ -90,16 +87,20 @@ class Estimate:
         return sum(epochs * known.get(label, typical) for label, epochs in self.left.items())
 
 
-def _show_bar(events: Iterator[Event], study: Study, done: int, console: Console) -> Iterator[Event]:
+def _show_bar(events: Iterator[Event], study: Study, console: Console) -> Iterator[Event]:
     colours = contender_colours([contender.label for contender in study.contenders])
     epochs = {c.label: c.recipe.epochs * len(study.seeds) for c in study.contenders}
-    share_done = done / (len(study.contenders) * len(study.seeds))
-    estimate = Estimate(left={label: round(number * (1 - share_done)) for label, number in epochs.items()})
+    finished_epochs: float | None = None
+    estimate = Estimate(left=dict(epochs))
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn())
     with Progress(*columns, TextColumn("{task.fields[left]}"), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=sum(epochs.values()), left="")
-        finished_epochs = share_done * sum(epochs.values())
         for event in events:
+            if finished_epochs is None:
+                before = event.ended - isinstance(event.news, RunRecord)
+                share = before / (len(study.contenders) * len(study.seeds))
+                finished_epochs = share * sum(epochs.values())
+                estimate.left = {label: round(number * (1 - share)) for label, number in epochs.items()}
             name = f"[{colours[event.run.label]}]{escape(event.run.label)}[/] seed {event.run.seed}"
             if isinstance(event.news, RunProgress):
                 part = finished_epochs + event.news.batch / event.news.batches
@@ -113,6 +114,9 @@ def _show_bar(events: Iterator[Event], study: Study, done: int, console: Console
                 estimate.left[event.run.label] -= event.news.epoch - 1
                 progress.console.print(f"{name} {escape(str(event.news))}", highlight=False)
             else:
+                if event.news.reused_from:
+                    finished_epochs += event.run.epochs
+                    estimate.left[event.run.label] -= event.run.epochs
                 progress.console.print(f"{name}: {escape(outcome(event.news))}", highlight=False)
             yield event
 
@@ -139,7 +143,8 @@ def outcome(record: RunRecord) -> str:
         return f"failed: {record.reason}"
     val_acc = record.history["val_acc"][-1] if record.history else float("nan")
     seconds = record.timing.train_seconds if record.timing else float("nan")
-    return f"finished: val acc {val_acc:.4f}, test acc {record.test_acc:.4f}, trained {seconds:.1f} s"
+    text = f"val acc {val_acc:.4f}, test acc {record.test_acc:.4f}, trained {seconds:.1f} s"
+    return f"used again from {record.reused_from}: {text}" if record.reused_from else f"finished: {text}"
 
 
 def print_table(table: Table, console: Console, coloured: bool = True) -> None:

@@ -5,9 +5,9 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
-from tiebreak.errors import StudyError
+from tiebreak.study.seal import read_sealed
 
 EXPLAIN_FILE = "explain.json"
 
@@ -89,14 +89,9 @@ def read_explanation(folder: Path) -> dict[str, Any] | None:
 
     Raises: StudyError if the file is damaged.
     """
-    path = folder / EXPLAIN_FILE
-    if not path.is_file():
+    explanation = read_sealed(folder, EXPLAIN_FILE, Explanation, "Make it again with tiebreak explain.")
+    if explanation is None:
         return None
-    try:
-        explanation = Explanation.model_validate_json(path.read_bytes())
-    except ValidationError as error:
-        where = ".".join(map(str, error.errors()[0]["loc"])) or "it is no JSON"
-        raise StudyError(f"{path} is damaged ({where}). Make it again with tiebreak explain.") from None
     shown = explanation.model_dump(
         mode="json", by_alias=True, include={"a", "b", "arrangement", "ladder", "sentences"}
     )

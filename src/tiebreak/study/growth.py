@@ -1,0 +1,49 @@
+"""How the plan that is asked for may differ from a study that is there, and what must be told of it."""
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from tiebreak.study.plan import Study
+from tiebreak.study.record import RunRecord, SeedsAdded
+
+
+def only_adds_seeds(before: Study, now: Study) -> bool:
+    """Whether two plans of fixed size differ in nothing but further seeds at the end."""
+    same = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
+    fixed = before.looks is None and now.looks is None
+    return same and fixed and now.model_copy(update={"seeds": before.seeds}).identity == before.identity
+
+
+def first_difference(before: object, now: object, path: str = "") -> str:
+    """The first place where two JSON values differ, in words; data_dir does not count."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for key in before | now:
+            if before.get(key) != now.get(key) and key != "data_dir":
+                return first_difference(before.get(key), now.get(key), f"{path}.{key}".lstrip("."))
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        for index, (one, other) in enumerate(zip(before, now, strict=True)):
+            if one != other:
+                return first_difference(one, other, f"{path}[{index}]")
+    return f"{path} was {json.dumps(before)}, now {json.dumps(now)}"
+
+
+def seeds_seen(runs: Mapping[str, Mapping[int, RunRecord]]) -> int:
+    """The number of seeds that at least two contenders have finished, so that they could be compared."""
+    finished = [
+        seed for by_seed in runs.values() for seed, run in by_seed.items() if run.status == "finished"
+    ]
+    return sum(count > 1 for count in Counter(finished).values())
+
+
+def tell_added(seen: int, study: Study, before: tuple[SeedsAdded, ...]) -> tuple[SeedsAdded, ...]:
+    """What is to be told of a study whose first `seen` seeds could be looked at before it was planned."""
+    if study.looks is not None or not 0 < seen < len(study.seeds):
+        return before
+    return (*before, SeedsAdded(before=seen, now=len(study.seeds), when=utc_now()))
+
+
+def utc_now() -> str:
+    """The time in UTC as ISO 8601 writes it, in seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
