@@ -19,7 +19,7 @@ import numpy as np
 import scipy
 from scipy.special import ndtri
 
-from tiebreak.evidence.compare.interval import half_width, summarise
+from tiebreak.evidence.compare.interval import leg, pseudo_examples, summarise
 from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, Snapshot, look
 from tiebreak.evidence.compare.simultaneous import compare_all
 
@@ -140,7 +140,7 @@ def pair_chunk(world: str, images: int, reps: int, chunk: int) -> np.ndarray:
         for i, d in enumerate(DIFFERENCES):
             contrast = right_a - (b > threshold(ACCURACY - d)).astype(np.float64)
             for j, n in enumerate(counts):
-                parts = summarise(contrast[:n], 1.0)
+                parts = summarise(contrast[:n], pseudo_examples(-1.0, 1.0))
                 out[i, j, :, rep] = parts.mean, parts.seed, parts.test
     return out
 
@@ -156,16 +156,17 @@ def family_chunk(world: str, reps: int, chunk: int) -> np.ndarray:
         one_better = right.copy()
         one_better[0] = latent[0] > threshold(ACCURACY + 0.01)
         for j, n in enumerate(SEEDS):
-            equal = compare_all({name: right[k, :n] for k, name in enumerate(names)})
+            equal = compare_all({name: dict(enumerate(right[k, :n])) for k, name in enumerate(names)})
             out[j, 0, rep] = any(pair.comparison.p_value <= 0.05 for pair in equal.pairs)
             out[j, 1, rep] = any(pair.decided for pair in equal.pairs)
-            ranking = compare_all({name: one_better[k, :n] for k, name in enumerate(names)})
-            out[j, 2, rep] = any(place.may_be_best and place.name == "a" for place in ranking.standings)
+            ranking = compare_all({name: dict(enumerate(one_better[k, :n])) for k, name in enumerate(names)})
+            # Two seeds rank nobody, so they throw nobody out.
+            out[j, 2, rep] = any(p.may_be_best is not False and p.name == "a" for p in ranking.standings)
     return out
 
 
 def sequential_chunk(
-    summaries: np.ndarray, margin: float | None
+    summaries: np.ndarray, margin: float | None, images: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Run the rule on [look, 3, rep]: why it stopped, the seeds used, and the ends of the interval."""
     plan = SequentialPlan(looks=LOOKS, equivalence=margin)
@@ -173,7 +174,11 @@ def sequential_chunk(
     for rep in range(summaries.shape[-1]):
         history: list[Snapshot] = []
         for n, (mean, seed, test) in zip(LOOKS, summaries[:, :, rep], strict=True):
-            history.append(Snapshot(n_seeds=n, difference=mean, seed_variance=seed, test_variance=test))
+            history.append(
+                Snapshot(
+                    n_seeds=n, difference=mean, seed_variance=seed, test_variance=test, test_df=images - 1
+                )
+            )
             decision = look(plan, history)
             if decision.stop:
                 break
@@ -201,7 +206,7 @@ def cells(summaries: dict[tuple[str, int], np.ndarray]) -> dict[tuple[str, int, 
 
 def reach(cell: Cell, n: int, images: int, alpha: float = 0.05) -> np.ndarray:
     """Half-widths [rep] of the recommended interval."""
-    return np.asarray(half_width(alpha, cell.seed, n - 1, cell.test, images - 1))
+    return np.hypot(leg(alpha, cell.seed, n - 1), leg(alpha, cell.test, images - 1))
 
 
 def coverage_table(found: dict[tuple[str, int, float, int], Cell]) -> list[str]:
@@ -240,9 +245,17 @@ def sequential_table(summaries: dict[tuple[str, int], np.ndarray], pool: Process
     counts = sorted({*SEEDS, *LOOKS})
     looks = [counts.index(n) for n in LOOKS]
     tasks = list(product(summaries, range(len(DIFFERENCES))))
-    plain = pool.map(sequential_chunk, [summaries[key][i][looks] for key, i in tasks], [None] * len(tasks))
+    plain = pool.map(
+        sequential_chunk,
+        [summaries[key][i][looks] for key, i in tasks],
+        [None] * len(tasks),
+        [images for (_, images), _ in tasks],
+    )
     with_margin = pool.map(
-        sequential_chunk, [summaries[key][0][looks] for key in summaries], [MARGIN] * len(summaries)
+        sequential_chunk,
+        [summaries[key][0][looks] for key in summaries],
+        [MARGIN] * len(summaries),
+        [images for _, images in summaries],
     )
     alike = dict(zip(summaries, with_margin, strict=True))
     rows: dict[tuple[str, int], list[str]] = {key: [] for key in summaries}

@@ -26,7 +26,7 @@ def facts(test_images: int) -> DataFacts:
         class_names=CLASSES,
         image_shape=(1, 8, 8),
         train_images=90,
-        val_images=10,
+        val_images=100,
         test_images=test_images,
         mean=(0.5,),
         std=(0.5,),
@@ -46,7 +46,10 @@ def result(correct: np.ndarray, params: int = 100) -> RunResult:
     return RunResult(
         history=curve,
         predictions=Predictions(
-            val_probs=probs[:10], val_labels=labels[:10], test_probs=probs, test_labels=labels
+            val_probs=np.tile(probs[:10], (10, 1)),
+            val_labels=np.tile(labels[:10], 10),
+            test_probs=probs,
+            test_labels=labels,
         ),
         test_loss=mean_loss(probs, labels),
         test_acc=accuracy,

@@ -27,7 +27,10 @@ def test_compare_shows_progress_table_verdict_and_where_the_study_is(tiebreak, t
     epoch = r"Epoch 0\d \| train loss \d\.\d{4} acc 0\.\d{4} \| val loss \d\.\d{4} acc 0\.\d{4}"
     assert len(re.findall(rf"^{epoch}$", done.stdout, re.MULTILINE)) == 2 * 2 * 2
     assert "mlp(hidden_dim=16)" in done.stdout
-    assert re.search(r"\(95% CI .+; 2 paired seeds, \d+ test images\)", done.stdout)
+    assert re.search(
+        r"^undecided: 2 seeds cannot tell; .+ \(2 paired seeds, \d+ test images\)", done.stdout, re.M
+    )
+    assert "This holds for this recipe (2 epochs, Adam, lr 0.001, tuned for neither); " in done.stdout
     assert "study" in done.stdout.splitlines()[-1]
     for name in ("comparison", "history-linear", "history-mlp(hidden_dim=16)"):
         assert (tmp_path / "study" / "figures" / f"{name}.svg").stat().st_size > 1000
@@ -181,7 +184,12 @@ def test_a_diverging_run_fails_and_the_others_go_on(tiebreak, tmp_path):
         'seeds = 2\n[data]\nname = "digits"\n[recipe]\nepochs = 2\n'
     )
     done = tiebreak("run", "s.toml", "--out", "study")
-    assert done.status == 2
-    assert "no run of wild has finished" in done.stderr
+    assert done.status == 1
+    assert re.search(r"^Note: wild is not judged: all 2 runs failed \(", done.stdout, re.M)
+    assert re.search(r"^linear +\d\d\.\d", done.stdout, re.M)
+    assert (tmp_path / "study" / "report.html").is_file()
+    again = tiebreak("report", "study", "--json")
+    assert again.status == 1
+    assert json.loads(again.stdout)["without_runs"]["wild"]["failed"].keys() == {"0", "1"}
     runs = [json.loads(path.read_text()) for path in (tmp_path / "study").rglob("run.json")]
     assert sorted(run["status"] for run in runs) == ["failed", "failed", "finished", "finished"]

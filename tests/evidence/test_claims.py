@@ -5,6 +5,7 @@ import json
 
 import numpy as np
 import pytest
+import scipy.stats
 from crossed_data import right_or_wrong
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,8 +13,8 @@ from pydantic import TypeAdapter
 
 from tiebreak.errors import ClaimError, TiebreakError
 from tiebreak.evidence.claims.grammar import Claim, Relation, parse_claim
-from tiebreak.evidence.claims.outcome import ClaimOutcome, Finding, claim_line, judge_claim
-from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.claims.outcome import ClaimOutcome, Finding, Values, claim_line, judge_claim
+from tiebreak.evidence.compare.comparison import compare_predictions, compare_scores
 from tiebreak.evidence.compare.verdict import Outcome, judge
 
 
@@ -123,12 +124,17 @@ def test_any_text_is_a_claim_or_a_one_line_error(text: str) -> None:
         assert claim.terms and np.isfinite(claim.constant)
 
 
-def measured(seeds: int = 5) -> dict[str, dict[str, float | np.ndarray]]:
-    a, b, c = right_or_wrong(np.random.default_rng(0), (0.7, 0.5, 0.7), seeds, 4_000, luck=0.01)
+def by_seed(values: np.ndarray) -> dict[int, np.ndarray]:
+    return dict(enumerate(values))
+
+
+def measured(seeds: int = 5) -> dict[str, dict[str, Values]]:
+    a, b, c = map(by_seed, right_or_wrong(np.random.default_rng(0), (0.7, 0.5, 0.7), seeds, 4_000, luck=0.01))
+    slow, fast = ((3.0, 4.0, 5.0, 4.0, 3.0), (1.0, 1.0, 2.0, 1.0, 1.0))
     return {
-        "cnn": {"test_acc": a, "params": 1_000, "train_seconds": np.array([3.0, 4.0, 5.0, 4.0, 3.0])[:seeds]},
-        "mlp": {"test_acc": b, "params": 2_000, "train_seconds": np.array([1.0, 1.0, 2.0, 1.0, 1.0])[:seeds]},
-        "resnet": {"test_acc": c, "params": 1_500, "train_seconds": np.ones(seeds)},
+        "cnn": {"test_acc": a, "params": 1_000, "train_seconds": dict(enumerate(slow[:seeds]))},
+        "mlp": {"test_acc": b, "params": 2_000, "train_seconds": dict(enumerate(fast[:seeds]))},
+        "resnet": {"test_acc": c, "params": 1_500, "train_seconds": dict.fromkeys(range(seeds), 1.0)},
     }
 
 
@@ -172,7 +178,7 @@ def test_one_seed_is_never_enough(text: str) -> None:
 @given(st.integers(0, 1_000), st.integers(2, 5))
 def test_a_claim_agrees_with_the_verdict(seed: int, seeds: int) -> None:
     a, b = right_or_wrong(np.random.default_rng(seed), (0.9, 0.89), seeds, 500)
-    data: dict[str, dict[str, float | np.ndarray]] = {"a": {"test_acc": a}, "b": {"test_acc": b}}
+    data: dict[str, dict[str, Values]] = {"a": {"test_acc": by_seed(a)}, "b": {"test_acc": by_seed(b)}}
     comparison = compare_predictions(a, b)
     better = judge_claim(parse_claim("a > b"), data)
     assert (better.finding is Finding.SHOWN) is (judge(comparison).outcome is Outcome.A_BETTER)
@@ -180,6 +186,39 @@ def test_a_claim_agrees_with_the_verdict(seed: int, seeds: int) -> None:
     alike = judge_claim(parse_claim("a ~ b within 2%"), data)
     p = judge(comparison, equivalence=0.02).p_equivalence
     assert p is not None and (alike.finding is Finding.SHOWN) is (p <= 0.05)
+
+
+def test_what_is_exact_adds_no_width() -> None:
+    plain = judge_claim(parse_claim("cnn > 0.5"), measured())
+    beside = judge_claim(parse_claim("cnn + 2 * resnet.params > 3000.5"), measured())
+    assert (beside.high or 0) - (beside.low or 0) == pytest.approx(
+        (plain.high or 0) - (plain.low or 0), rel=1e-9
+    )
+    comparison = compare_scores(
+        np.stack(list(measured()["cnn"]["test_acc"].values())) * 1.0, bound=1.0, lowest=0.0
+    )
+    assert (plain.low, plain.high) == (comparison.ci_low, comparison.ci_high)
+
+
+def test_validation_accuracies_that_agree_are_known_to_an_image_only() -> None:
+    data: dict[str, dict[str, Values]] = {
+        "a": {"val_acc": {0: 0.9, 1: 0.88}},
+        "b": {"val_acc": {0: 0.89, 1: 0.87}},
+    }
+    found = judge_claim(parse_claim("a.val_acc - b.val_acc > 0"), data, steps={"val_acc": 1 / 100})
+    reach = scipy.stats.t.ppf(0.975, 1) * np.sqrt(1 / (12 * 100**2 * 2))
+    assert (found.low, found.high) == pytest.approx((0.01 - reach, 0.01 + reach), rel=1e-9)
+    assert found.finding is Finding.NOT_ENOUGH_DATA
+
+
+def test_each_claim_has_the_seeds_that_its_contenders_share() -> None:
+    data = measured()
+    data["mlp"]["test_acc"] = {seed: row for seed, row in data["mlp"]["test_acc"].items() if seed != 2}
+    assert judge_claim(parse_claim("cnn > mlp"), data).n_seeds == 4
+    assert judge_claim(parse_claim("cnn > resnet"), data).n_seeds == 5
+    data["mlp"]["test_acc"] = {7: data["cnn"]["test_acc"][0]}
+    with pytest.raises(ClaimError, match=r"cnn\.test_acc, mlp\.test_acc have no seed in common"):
+        judge_claim(parse_claim("cnn > mlp"), data)
 
 
 def test_the_line_shows_what_was_looked_at() -> None:
@@ -205,7 +244,7 @@ def test_the_line_shows_what_was_looked_at() -> None:
     ],
 )
 def test_what_was_not_measured_is_named(text: str, words: str) -> None:
-    data = measured() | {"odd": {"loss": np.array([1.0, np.nan])}}
+    data = measured() | {"odd": {"loss": {0: 1.0, 1: np.nan}}}
     with pytest.raises(ClaimError) as caught:
         judge_claim(parse_claim(text), data)
     assert words in str(caught.value)

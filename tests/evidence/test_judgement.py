@@ -12,10 +12,11 @@ from forged import edit_json
 from synthetic_study import result, write_study
 from tiebreak.actions.run import seeds_to_train
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.claims.check import measured_values
+from tiebreak.evidence.claims.check import check_claims, measured_values
+from tiebreak.evidence.claims.outcome import Finding
 from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.judgement import judge_study, uncertainty
-from tiebreak.evidence.compare.quantities import compare_quantity, judged_seeds
+from tiebreak.evidence.compare.quantities import compare_quantity, judged_results
 from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, look, snapshot
 from tiebreak.evidence.compare.simultaneous import holm
 from tiebreak.evidence.compare.until_decided import take_looks
@@ -57,10 +58,11 @@ def test_a_study_of_fixed_size_is_judged_as_its_predictions_are(tmp_path):
     assert (judgement.a, judgement.b, found.looks, found.notes) == ("a", "b", None, ())
     alone = compare_predictions(correct["a"][:5], correct["b"][:5])
     assert judgement.verdict.comparison == alone
-    assert uncertainty(alone) == (
-        f"Uncertainty: {alone.seed_share:.0%} from the seeds, {alone.test_share:.0%} from the choice of test "
-        f"images; pairing by seed: correlation {alone.pair_correlation:.2f}."
-    )
+    low, high = alone.seed_share
+    share = f"Uncertainty: {low:.0%} to {high:.0%} from the seeds, the rest from the choice of test images"
+    assert uncertainty(alone) == f"{share}."
+    ten = compare_predictions(correct["a"][:10], correct["b"][:10])
+    assert uncertainty(ten).endswith(f"; pairing by seed: correlation {ten.pair_correlation:.2f}.")
 
 
 def test_equivalences_are_adjusted_for_their_number(tmp_path):
@@ -87,7 +89,13 @@ def test_a_failed_seed_is_left_out_and_said_and_a_collapsed_one_named(tmp_path):
     found = judged(folder)
     [judgement] = found.judgements
     assert judgement.verdict.comparison.n_seeds == 4
-    assert found.notes == ("seed 1 left out of the comparisons, because a contender's run failed.",)
+    assert found.notes == (
+        "failed: 1 of 5 runs of a, 0 of 5 runs of b (Fisher's exact test: a against b p = 1); the verdicts "
+        "hold given that training ends.",
+        "each pair is compared on the seeds that both have finished; an accuracy in the table is over all "
+        "seeds of its contender.",
+    )
+    assert "given that training ends" in judgement.scope
     assert "Seed 4 of b collapsed" in judgement.sentence
 
 
@@ -158,7 +166,7 @@ def test_it_stops_where_only_more_images_could_help(tmp_path):
     assert asked == [3]
     assert judgement.verdict.outcome is Outcome.UNDECIDED
     assert judgement.verdict.next_step.need in (Need.MORE_IMAGES, Need.A_MARGIN)
-    assert "more seeds could not decide" in judged(tmp_path / "s").notes[0]
+    assert "more seeds are unlikely to decide" in judged(tmp_path / "s").notes[0]
 
 
 def test_it_ends_at_the_last_look(tmp_path):
@@ -187,7 +195,7 @@ def test_between_two_looks_the_latest_complete_one_counts(tmp_path):
         "unfinished: nothing is judged before the first look, at 3 seeds of each contender.",
     )
     with pytest.raises(EvidenceError, match="the first look, at 3 seeds, is not complete"):
-        judged_seeds(study_results(read_study(folder)))
+        judged_results(study_results(read_study(folder)))
     found = judged(write_study(folder, study, correct, seeds=range(4)))
     assert found.judgements[0].verdict.comparison.n_seeds == 3
     assert found.judgements[0].sentence.startswith("undecided: ")
@@ -223,6 +231,38 @@ def test_of_three_contenders_all_pairs_must_be_settled(tmp_path):
     assert sorted(reason.value for reason in reasons.values()) == ["a better", "a better", "last look"]
     assert [standing.letters for standing in found.ranking.standings] == ["a", "b", "b"]
     assert [standing.may_be_best for standing in found.ranking.standings] == [True, False, False]
+
+
+def test_a_claim_about_accuracy_has_the_interval_of_the_verdict(tmp_path):
+    for number, accuracies in enumerate([(0.8, 0.795), (0.9, 0.6), (0.8, 0.76)]):
+        correct, folder = world(*accuracies, luck=0.05), tmp_path / str(number)
+        train_all(auto(), folder, correct)
+        [judgement] = judged(folder).judgements
+        held = judgement.verdict.comparison
+        results = study_results(read_study(folder))
+        [claim, loss] = check_claims(results, ["a - b > 0", "a.test_loss < b.test_loss"])
+        sign = 1 if judgement.a == "a" else -1
+        assert sorted((sign * claim.low, sign * claim.high)) == pytest.approx([held.ci_low, held.ci_high])
+        assert claim.level == 0.95
+        assert loss.level == pytest.approx(1 - 0.05 / 3)
+        better = {1: Outcome.A_BETTER, -1: Outcome.B_BETTER}[sign]
+        assert (claim.finding is Finding.SHOWN) is (judgement.verdict.outcome is better)
+
+
+def test_under_looks_each_pair_has_its_own_seeds(tmp_path):
+    correct, study = world(0.9, 0.6, 0.7), auto("abc")
+    folder = write_study(tmp_path / "s", study, correct, seeds=range(3), failed=[("c", 0), ("c", 1)])
+    state, ranking = take_looks(study_results(read_study(folder)))
+    # Those two are decided; with c, no pair has the two seeds that a look takes.
+    assert {pair: decision.stop for pair, decision in state.decisions.items()} == {("a", "b"): True}
+    assert ranking.pairs[0].comparison.n_seeds == 3
+    assert (state.looks_done, state.seeds, state.stopped) == (1, (0, 1, 2), False)
+    alone = write_study(
+        tmp_path / "t", auto(), correct, seeds=range(3), failed=[("b", seed) for seed in range(3)]
+    )
+    state, ranking = take_looks(study_results(read_study(alone)))
+    assert (ranking, state.stopped) == (None, True)
+    assert any("too many runs failed for a comparison" in note for note in judged(alone).notes)
 
 
 # Other quantities
@@ -261,19 +301,22 @@ def test_loss_brier_and_classes_are_what_their_names_say(tmp_path):
 def test_what_is_asked_beside_the_rule_allows_for_all_looks(tmp_path):
     train_all(auto(), tmp_path / "s", world(0.9, 0.6))
     stored = read_study(tmp_path / "s")
-    assert judged_seeds(study_results(stored)) == ((0, 1, 2), pytest.approx(1 - 0.05 / 3))
-    [judgement] = compare_quantity(study_results(stored), "accuracy")
+    counted, level = judged_results(study_results(stored))
+    assert {tuple(one.runs) for one in counted.contenders} == {(0, 1, 2)}
+    assert level == pytest.approx(1 - 0.05 / 3)
+    [judgement] = compare_quantity(study_results(stored), "loss")
     assert judgement.verdict.comparison.level == pytest.approx(1 - 0.05 / 3)
+    assert compare_quantity(study_results(stored), "accuracy") == judged(tmp_path / "s").judgements
 
 
 def test_claims_find_what_the_runs_recorded(tmp_path):
     correct = world(0.8, 0.7)
     stored = read_study(write_study(tmp_path / "s", planned(), correct))
-    measured = measured_values(study_results(stored), (0, 1, 2, 3, 4))
+    measured = measured_values(study_results(stored))
     assert set(measured["a"]) == {
         "test_acc", "test_loss", "val_acc", "val_loss", "gap", "params", "flops", "train_seconds",
         "images_per_second",
     }  # fmt: skip
-    assert np.array_equal(measured["b"]["test_acc"], correct["b"][:5])
+    assert np.array_equal(list(measured["b"]["test_acc"].values()), correct["b"][:5])
     assert (measured["a"]["params"], measured["b"]["flops"]) == (100, 400)
-    assert measured["a"]["gap"] == pytest.approx(0.9 - correct["a"][:5].mean(axis=1))
+    assert list(measured["a"]["gap"].values()) == pytest.approx(0.9 - correct["a"][:5].mean(axis=1))

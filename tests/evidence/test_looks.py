@@ -2,14 +2,17 @@
 
 import numpy as np
 import pytest
+from crossed_data import right_or_wrong
 from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.per_class import compare_classes, confusion
+from tiebreak.evidence.compare.simultaneous import holm
 from tiebreak.evidence.describe.calibration import (
     calibrate,
+    error_by_chance,
     expected_error,
     fit_temperature,
     mean_loss,
@@ -50,12 +53,43 @@ def test_each_class_is_the_comparison_of_its_own_images() -> None:
     assert sorted(entry.label for entry in entries) == [0, 1, 2, 3]
     for entry in entries:
         here = a.truth == entry.label
-        expected = compare_predictions(a.correct[:, here], b.correct[:, here], level=0.9)
+        expected = compare_predictions(a.correct[:, here], b.correct[:, here], level=1 - 0.1 / 4)
         assert entry.comparison is not None
         assert entry.comparison.difference == pytest.approx(entry.accuracy_a - entry.accuracy_b)
         assert (entry.comparison.ci_low, entry.comparison.ci_high) == (expected.ci_low, expected.ci_high)
+    raw = {entry.label: entry.comparison.p_value for entry in entries if entry.comparison}
+    assert {entry.label: entry.p_adjusted for entry in entries} == holm(raw)
     differences = [entry.accuracy_a - entry.accuracy_b for entry in entries]
     assert differences == sorted(differences, reverse=True)
+
+
+def with_answers(label: str, truth: np.ndarray, correct: np.ndarray) -> Predicted:
+    """Predictions of ten classes that are right where they are told to be."""
+    answers = np.where(correct, truth, (truth + 1) % 10)
+    probs = np.eye(10, dtype=np.float32)[answers]
+    return Predicted(
+        label=label,
+        seeds=tuple(range(len(correct))),
+        truth=truth,
+        probs=probs,
+        val_truth=np.tile(truth[:1], (len(correct), 1)),
+        val_probs=probs[:, :1],
+    )
+
+
+def test_two_equal_contenders_seldom_differ_in_any_class() -> None:
+    """With an interval for each class alone, 30% of such pairs show a class that differs."""
+    rng, truth = np.random.default_rng(0), np.arange(600) % 10
+    differ, beyond_0 = [], []
+    for _ in range(60):
+        a, b = right_or_wrong(rng, (0.8, 0.8), 5, 600)
+        found = compare_classes(with_answers("a", truth, a), with_answers("b", truth, b))
+        differ.append(any(entry.differs for entry in found))
+        beyond_0.append(
+            any(e.comparison and not e.comparison.ci_low <= 0 <= e.comparison.ci_high for e in found)
+        )
+    assert np.mean(differ) <= 0.12
+    assert np.mean(beyond_0) <= 0.12
 
 
 def test_only_common_seeds_are_compared() -> None:
@@ -108,6 +142,22 @@ def test_disagreement_is_the_share_of_pairs_of_seeds() -> None:
     np.testing.assert_allclose(seed_disagreement(one), expected, atol=1e-12)
     assert set(most_disputed(one)) == set(np.flatnonzero(expected))
     assert len(most_disputed(predicted(0, seeds=(4,)))) == 0
+
+
+@pytest.mark.parametrize(("images", "points"), [(359, 5.9), (2_000, 2.6)])
+def test_a_perfectly_calibrated_model_has_the_error_of_chance(images: int, points: float) -> None:
+    rng = np.random.default_rng(0)
+    logits = 1.5 * rng.normal(size=(images, 10))
+    probs = (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+    cumulated = probs.astype(np.float64).cumsum(axis=1)
+    errors = []
+    for _ in range(100):
+        truth = (rng.random((images, 1)) > cumulated / cumulated[:, -1:]).sum(axis=1)
+        errors.append(expected_error(reliability(probs, truth)))
+    by_chance = error_by_chance(probs)
+    assert by_chance == pytest.approx(np.mean(errors), rel=0.05)
+    assert 100 * by_chance == pytest.approx(points, rel=0.3)
+    assert error_by_chance(probs) == by_chance
 
 
 def test_expected_calibration_error_as_defined() -> None:

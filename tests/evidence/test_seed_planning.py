@@ -9,7 +9,7 @@ from crossed_data import right_or_wrong
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import compare_predictions
-from tiebreak.evidence.compare.interval import half_width
+from tiebreak.evidence.compare.interval import leg
 from tiebreak.evidence.compare.power import (
     Setting,
     bound_test_sd,
@@ -72,9 +72,9 @@ def test_power_is_what_simulated_studies_show(n: int, difference: float) -> None
     rng, setting, reps = np.random.default_rng(n), Setting(seed_sd=0.006, test_sd=0.002), 40_000
     seeds = rng.normal(0, setting.seed_sd, (reps, n))
     seen = difference + seeds.mean(axis=1) + rng.normal(0, setting.test_sd, reps)
-    reach = half_width(0.05, seeds.var(axis=1, ddof=1) / n, n - 1, setting.test_sd**2)
+    reach = np.hypot(leg(0.05, seeds.var(axis=1, ddof=1) / n, n - 1), leg(0.05, setting.test_sd**2))
     assert power(setting, n, difference) == pytest.approx(np.mean(np.abs(seen) > reach), abs=0.01)
-    inner = half_width(0.10, seeds.var(axis=1, ddof=1) / n, n - 1, setting.test_sd**2)
+    inner = np.hypot(leg(0.10, seeds.var(axis=1, ddof=1) / n, n - 1), leg(0.10, setting.test_sd**2))
     assert equivalence_power(setting, n, 0.01, difference) == pytest.approx(
         np.mean(np.abs(seen) + inner < 0.01), abs=0.01
     )

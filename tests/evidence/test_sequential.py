@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import compare_predictions
-from tiebreak.evidence.compare.interval import half_width
+from tiebreak.evidence.compare.interval import half_width, leg
 from tiebreak.evidence.compare.sequential import (
     Decision,
     Reason,
@@ -22,19 +23,20 @@ from tiebreak.evidence.compare.sequential import (
     all_stopped,
     look,
     look_all,
+    parts_of,
     snapshot,
 )
 from tiebreak.results.looks import looks_up_to
 
 
 def at(n: int, difference: float, seed: float = 1e-6, test: float = 1e-7) -> Snapshot:
-    return Snapshot(n_seeds=n, difference=difference, seed_variance=seed, test_variance=test)
+    return Snapshot(n_seeds=n, difference=difference, seed_variance=seed, test_variance=test, test_df=9_999)
 
 
 def test_the_interval_splits_alpha_over_the_looks() -> None:
     decision = look(SequentialPlan(), [at(3, 0.001, 4e-6, 9e-6)])
     seeds = scipy.stats.t.ppf(1 - 0.05 / 12, 2) * 2e-3
-    images = scipy.stats.norm.ppf(1 - 0.75 * 0.025) * 3e-3
+    images = scipy.stats.t.ppf(1 - 0.75 * 0.025, 9_999) * 3e-3
     assert decision.ci_high == pytest.approx(0.001 + math.hypot(seeds, images), rel=1e-9)
     assert decision.ci_low == pytest.approx(0.001 - math.hypot(seeds, images), rel=1e-9)
     assert (decision.reason, decision.next_look, decision.stop) == (Reason.CONTINUE, 5, False)
@@ -51,6 +53,67 @@ def test_the_p_value_and_the_interval_agree(
     if abs(decision.p_value - (1 - level)) > 1e-9:
         assert (decision.p_value <= 1 - level) is excludes
         assert (decision.reason in (Reason.A_BETTER, Reason.B_BETTER)) is excludes
+
+
+def test_the_intervals_of_all_looks_are_joined() -> None:
+    """What an early look showed stays shown, whatever a later one adds: p and interval are one rule."""
+    plan = SequentialPlan()
+    early, late = at(3, 0.02, 1e-7, 1e-7), at(5, -0.004, 5e-5, 1e-5)
+    decision = look(plan, [early, late])
+    [first, second] = [look(plan, [one]) for one in (early, replace(late, n_seeds=3))]
+    assert decision.reason is Reason.A_BETTER
+    assert decision.p_value == first.p_value <= 0.05
+    assert decision.ci_low == first.ci_low > 0
+    assert decision.ci_low <= decision.difference <= decision.ci_high
+    assert second.ci_low < 0 < second.ci_high
+    contradicting = look(plan, [at(3, 0.05, 1e-10, 1e-8), at(5, -0.05, 1e-5, 1e-6)])
+    assert contradicting.reason is Reason.A_BETTER
+    assert 0 < contradicting.ci_low < contradicting.ci_high
+
+
+@given(
+    st.lists(
+        st.tuples(st.floats(-0.02, 0.02), st.floats(1e-7, 1e-4), st.floats(1e-7, 1e-5)),
+        min_size=3,
+        max_size=3,
+    )
+)
+def test_after_any_looks_what_is_said_and_the_interval_agree(seen: list[tuple[float, float, float]]) -> None:
+    plan = SequentialPlan(equivalence=0.01)
+    history = [at(n, *values) for n, values in zip((3, 5, 8), seen, strict=True)]
+    decision = look(plan, history)
+    if abs(decision.p_value - 0.05) > 1e-9:
+        assert (decision.p_value <= 0.05) is (decision.ci_low > 0 or decision.ci_high < 0)
+    assert decision.p_equivalence is not None
+    joined = max(one.difference - half(plan, one) for one in history) <= min(
+        one.difference + half(plan, one) for one in history
+    )
+    if joined and abs(decision.p_equivalence - 0.05) > 1e-9:
+        assert (decision.p_equivalence <= 0.05) is (decision.ci_low > -0.01 and decision.ci_high < 0.01)
+
+
+def half(plan: SequentialPlan, one: Snapshot) -> float:
+    return half_width(1 - plan.level, *parts_of(plan, one))
+
+
+def test_few_images_have_their_own_t() -> None:
+    """With 50 images, a normal quantile for their part lets the any-look error rise above 5%."""
+    rng, m, reps = np.random.default_rng(0), 50, 2_000
+    wrong = {"t": np.zeros(reps, dtype=bool), "normal": np.zeros(reps, dtype=bool)}
+    test_sd = np.sqrt(rng.chisquare(m - 1, reps) / (m - 1))
+    image = rng.standard_normal(reps)
+    for n in (3, 5, 8, 12, 20, 30):
+        tiny = 1e-12
+        for kind, df in (("t", m - 1), ("normal", np.inf)):
+            wrong[kind] |= np.abs(image) > np.hypot(
+                leg(0.05, tiny, n - 1, 1 / 6), leg(0.05, test_sd**2, df, 0.75)
+            )
+    assert wrong["t"].mean() < wrong["normal"].mean()
+    assert wrong["t"].mean() == pytest.approx(0.75 * 0.05, abs=0.012)
+    few = Snapshot(n_seeds=3, difference=0.0, seed_variance=0.0, test_variance=1e-4, test_df=49)
+    assert look(SequentialPlan(), [few]).ci_high == pytest.approx(
+        scipy.stats.t.ppf(1 - 0.75 * 0.025, 49) * 0.01
+    )
 
 
 def test_it_stops_on_a_difference_either_way() -> None:
@@ -118,9 +181,9 @@ def test_looking_early_does_not_raise_the_error_rate(test_sd: float) -> None:
     crossed, naive = np.zeros((2, len(plan.looks), reps), dtype=bool)
     seen = [(test[:, 0] + seeds[:, :n].mean(1), seeds[:, :n].var(1, ddof=1) / n) for n in plan.looks]
     for k, (n, (mean, variance)) in enumerate(zip(plan.looks, seen, strict=True)):
-        width = half_width(0.05, variance, n - 1, test_sd**2, seed_split=1 / 6, test_split=0.75)
+        width = np.hypot(leg(0.05, variance, n - 1, 1 / 6), leg(0.05, test_sd**2, split=0.75))
         crossed[k] = np.abs(mean) > width
-        naive[k] = np.abs(mean) > half_width(0.05, variance, n - 1, test_sd**2)
+        naive[k] = np.abs(mean) > np.hypot(leg(0.05, variance, n - 1), leg(0.05, test_sd**2))
     assert crossed.any(axis=0).mean() <= 0.05 + 3 * (0.05 * 0.95 / reps) ** 0.5
     assert naive.any(axis=0).mean() > 0.055 + 0.05 * (test_sd < 0.5)
     wrong = np.flatnonzero(crossed[:2].any(axis=0))[:5]

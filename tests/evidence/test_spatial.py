@@ -5,20 +5,30 @@ import re
 import numpy as np
 import pytest
 import scipy.stats
+from crossed_data import right_or_wrong
 
 from tiebreak.actions.time_budget import parse_budget, pick
 from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.comparison import compare_scores
 from tiebreak.evidence.describe.quality import spread
-from tiebreak.evidence.why.efficiency import equivalent_images, first_crossing
+from tiebreak.evidence.why.efficiency import DataCurve, DataPoint, equivalent_images, first_crossing
 from tiebreak.evidence.why.explanation_text import (
     arrangement_sentences,
+    data_sentences,
     ladder_sentences,
     lead_text,
     self_check_sentence,
 )
 from tiebreak.evidence.why.robustness import distortion_texts
-from tiebreak.evidence.why.spatial import Arrangement, Ladder, Rung, SelfCheck, Step, share_of_lead
+from tiebreak.evidence.why.spatial import (
+    Arrangement,
+    CheckResult,
+    Ladder,
+    Rung,
+    SelfCheck,
+    Step,
+    share_of_lead,
+)
 from tiebreak.results.run import Cost
 from tiebreak.study.plan import Contender, parse_contender
 from tiebreak.study.questions import (
@@ -119,19 +129,38 @@ def test_a_lead_that_vanishes_is_said_to_come_from_the_arrangement() -> None:
     assert "Self-check passed: mlp" in text and "nconclusive: permuting" not in text
 
 
+def self_check(change: np.ndarray) -> SelfCheck:
+    return SelfCheck(label="mlp", change=compare_scores(change, bound=1.0, level=0.99))
+
+
 def test_a_flat_model_that_moves_fails_the_self_check() -> None:
-    change = correct(0.6, 1) - correct(0.5, 2)
-    check = SelfCheck(label="mlp", change=compare_scores(change, bound=1.0, level=0.99))
-    assert not check.passed
+    check = self_check(correct(0.6, 1) - correct(0.5, 2))
+    assert check.result is CheckResult.FAILED
     assert self_check_sentence(check).startswith("SELF-CHECK FAILED: mlp")
     assert "do not rely on this answer" in self_check_sentence(check)
 
 
 def test_a_self_check_that_could_hardly_fail_says_so() -> None:
-    change = compare_scores(np.repeat([[0.2], [-0.2]], 2_000, axis=1), bound=1.0, level=0.99)
-    check = SelfCheck(label="mlp", change=change)
-    assert check.passed
-    assert self_check_sentence(check).endswith("an interval so wide could hardly have shown a fault.")
+    check = self_check(np.repeat([[0.2], [-0.2]], 2_000, axis=1))
+    assert check.result is CheckResult.OPEN
+    assert "a change of 2 points is not excluded" in self_check_sentence(check)
+
+
+def test_one_seed_neither_passes_nor_fails_the_self_check() -> None:
+    assert self_check(np.zeros((1, 20_000))).result is CheckResult.OPEN
+    assert self_check(correct(0.6, 1, seeds=1) - correct(0.5, 2, seeds=1)).result is CheckResult.OPEN
+
+
+def test_a_self_check_seldom_passes_where_accuracy_truly_moved_by_its_margin() -> None:
+    """An interval that only has to hold 0 lets half of such faults pass."""
+    rng, passed, alike = np.random.default_rng(0), [], []
+    for _ in range(200):
+        plain, moved, same = right_or_wrong(rng, (0.8, 0.78, 0.8), 4, 1_500, luck=0.01, taste=0.0)
+        passed.append(self_check(moved.astype(float) - plain).result is CheckResult.PASSED)
+        alike.append(self_check(same.astype(float) - plain).result)
+    assert np.mean(passed) <= 0.08
+    assert np.mean([result is CheckResult.PASSED for result in alike]) >= 0.5
+    assert np.mean([result is CheckResult.FAILED for result in alike]) <= 0.03
 
 
 def test_two_seeds_are_said_to_be_too_few() -> None:
@@ -216,6 +245,46 @@ def test_crossings_lie_on_the_line_in_the_logarithm() -> None:
     assert first_crossing([100, 400, 1600], [-0.3, -0.1, 0.1]) == pytest.approx(800)
     assert first_crossing([100, 400], [0.1, 0.2]) is None
     assert first_crossing([100, 400], [-0.2, -0.1]) is None
+
+
+def curve(of_a: list[np.ndarray], of_b: list[np.ndarray], level: float = 0.95) -> DataCurve:
+    images = [100, 200, 400]
+    points = tuple(
+        DataPoint(
+            images=number,
+            epochs=1,
+            accuracy_a=spread(list(a.mean(axis=1))),
+            accuracy_b=spread(list(b.mean(axis=1))),
+            lead=compare_scores(b - a, bound=1.0, level=level),
+        )
+        for number, a, b in zip(images, of_a, of_b, strict=True)
+    )
+    equivalents = tuple(
+        equivalent_images(n, b, images, of_a, level) for n, b in zip(images, of_b, strict=True)
+    )
+    return DataCurve(a="mlp", b="cnn", points=points, equivalents=equivalents)
+
+
+def test_what_lies_outside_the_data_curve_is_claimed_only_where_it_is_sure() -> None:
+    falls_short = curve([correct(p, 10 + k) for k, p in enumerate((0.5, 0.55, 0.6))], [correct(0.8, 20)] * 3)
+    text = " ".join(data_sentences(falls_short))
+    assert "What cnn reaches with 100 images, mlp does not reach with 400." in text
+    ahead = curve([correct(p, 10 + k) for k, p in enumerate((0.7, 0.75, 0.8))], [correct(0.5, 20)] * 3)
+    assert "mlp reaches with fewer than 100." in " ".join(data_sentences(ahead))
+
+
+def test_two_equal_contenders_are_seldom_told_apart_by_the_data_curve() -> None:
+    """With bare means, 71% of such studies said that one does not reach the other, or with fewer images."""
+    rng, claimed = np.random.default_rng(0), []
+    for _ in range(40):
+        draws = [right_or_wrong(rng, (p, p), 3, 400) for p in (0.6, 0.65, 0.7)]
+        of_a, of_b = ([pair[side].astype(float) for pair in draws] for side in (0, 1))
+        # At the two ends the other contender has the very same accuracy.
+        least, most = (equivalent_images(1, of_b[k], [1, 2, 3], of_a, 0.9) for k in (0, -1))
+        claimed.append(least.fewer or most.more)
+    assert np.mean(claimed) <= 0.15
+    text = " ".join(data_sentences(curve(of_a, of_b, level=0.9)))
+    assert "90% CI" in text and "95% CI" not in text
 
 
 def test_equivalent_images_are_found_with_an_interval() -> None:

@@ -6,6 +6,7 @@ import re
 
 import numpy as np
 import pytest
+import scipy.stats
 from crossed_data import right_or_wrong
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -21,6 +22,7 @@ from tiebreak.evidence.compare.comparison import (
     compare_unpaired,
     interval_at,
 )
+from tiebreak.evidence.compare.interval import Part
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.verdict import Need, Outcome, Verdict, judge
 
@@ -115,26 +117,44 @@ def crossed(difference: float, seed_variance: float, test_variance: float, n: in
     """A comparison with known parts, made from one of the right shape."""
     base = compare(0.9, 0.9, seeds=n)
     draft = dataclasses.replace(
-        base, difference=difference, seed_variance=seed_variance, test_variance=test_variance, p_value=0.5
+        base,
+        difference=difference,
+        centre=difference,
+        seed_variance=seed_variance,
+        test_variance=test_variance,
+        parts=(Part(variance=seed_variance, df=n - 1), Part(variance=test_variance, df=9_999)),
+        p_value=0.5,
     )
     return at_level(draft, 0.95)
 
 
-def test_undecided_for_want_of_seeds_names_the_closed_form() -> None:
+def test_undecided_for_want_of_seeds_names_a_number_and_its_chance() -> None:
     verdict = judge(crossed(0.005, 1e-5, 1e-7))
-    # n = 2 + c s^2 / (d^2 - c B), c = 7.849, s^2 = 5e-5
-    assert verdict.next_step.need is Need.MORE_SEEDS
-    assert verdict.next_step.total == np.ceil(2 + 7.849 * 5e-5 / (2.5e-5 - 7.849e-7))
-    assert "about 19 seeds in all would decide it" in sentence(verdict, "cnn", "mlp")
+    step = verdict.next_step
+    assert step.need is Need.MORE_SEEDS
+    # d_N ~ d + t(4) s sqrt(1/5 - 1/N), s^2 = 5e-5, against t(N - 1)^2 s^2 / N + t(9,999)^2 B
+    for seeds, enough in ((step.total, True), (step.total - 1, False)):
+        t = scipy.stats.t
+        half = np.hypot(t.isf(0.025, seeds - 1) * np.sqrt(5e-5 / seeds), t.isf(0.025, 9_999) * np.sqrt(1e-7))
+        scale = np.sqrt(5e-5 * (1 / 5 - 1 / seeds))
+        chance = t.sf((half - 0.005) / scale, 4) + t.cdf((-half - 0.005) / scale, 4)
+        assert bool(chance >= 0.8) is enough
+        if enough:
+            assert step.chance == pytest.approx(chance, rel=1e-9)
+    text = sentence(verdict, "cnn", "mlp")
+    told = f"About {step.total} seeds in all on these test images would decide it with a chance of about 80%."
+    assert text.endswith(told)
 
 
-def test_undecided_for_want_of_images_says_that_seeds_do_not_help() -> None:
+def test_undecided_for_want_of_images_says_how_little_seeds_help() -> None:
     verdict = judge(crossed(0.005, 1e-7, 1e-5))
     # m' = m c B / (d^2 - c A) with two digits
     assert verdict.next_step.need is Need.MORE_IMAGES
     assert verdict.next_step.total == 33_000
-    text = sentence(verdict, "cnn", "mlp")
-    assert "More seeds help little" in text and "about 33,000 test images would decide it" in text
+    assert sentence(verdict, "cnn", "mlp").endswith(
+        "Even with 50 seeds in all on these test images, the chance to decide it is under 1%; if the true "
+        "difference is near this, about 33,000 test images probably would."
+    )
 
 
 def test_level_contenders_are_told_to_declare_a_margin() -> None:
@@ -143,9 +163,9 @@ def test_level_contenders_are_told_to_declare_a_margin() -> None:
     text = sentence(verdict, "cnn", "mlp")
     assert text.startswith("undecided: cnn and mlp are level (95% CI -0.")
     assert "declare an equivalence margin" in text
-    with_margin = judge(crossed(0.0, 3e-5, 1e-6), equivalence=0.01)
+    with_margin = judge(crossed(0.0, 3e-5, 1e-6), equivalence=0.0115)
     assert with_margin.next_step.need is Need.MORE_SEEDS
-    assert with_margin.next_step.total == np.ceil(2 + 8.564 * 1.5e-4 / (1e-4 - 8.564e-6))
+    assert with_margin.next_step.chance is not None and 0.8 <= with_margin.next_step.chance < 0.82
 
 
 def test_an_adjusted_p_value_decides_and_is_shown() -> None:

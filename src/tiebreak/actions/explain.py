@@ -3,10 +3,10 @@
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from rich.console import Console
 
@@ -16,7 +16,7 @@ from tiebreak.actions.load import load
 from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.names import DEFAULT_DATASET
-from tiebreak.errors import StudyError
+from tiebreak.errors import EvidenceError, StudyError
 from tiebreak.evidence.compare.judgement import judge_study
 from tiebreak.evidence.describe.quality import summarise_contenders
 from tiebreak.evidence.why.answers import Explanation
@@ -60,6 +60,8 @@ from tiebreak.training.precision import choose_precision
 
 DEFAULT_SEEDS = 3
 BUDGET_FILE = "budget.json"
+
+Answer = TypeVar("Answer")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -182,7 +184,7 @@ def answer_questions(
 ) -> Explanation:
     """Answer what was asked about B's lead over A.
 
-    Raises: EvidenceError if runs that a question needs are missing.
+    What cannot be answered, because runs that it needs are missing, is told among the sentences.
     """
     results, asked, pair = study_results(stored), set(questions), (a.label, b.label)
     facts, blind = stored.header.data, blind_model(a, b)
@@ -200,21 +202,32 @@ def answer_questions(
     on_permuted = {contender.label: permuted(contender).label for contender in (a, b, blind)}
     side, answers = min(facts.image_shape[1:]), measured_answers(stored, (a, b))
 
+    unanswered = []
+
     def climb(rungs: Iterable[tuple[str | None, Contender]]) -> Ladder:
         return answer_ladder(results, [(ingredient, contender.label) for ingredient, contender in rungs])
+
+    def ask(question: Question, answer: Callable[[], Answer]) -> Answer | None:
+        """None where it was not asked, or a contender that it needs has no run."""
+        try:
+            return answer() if question in asked else None
+        except EvidenceError as error:
+            unanswered.append(f"Cannot answer {question.value}: {error}")
+            return None
 
     return Explanation(
         results=results,
         a=a.label,
         b=b.label,
-        arrangement=answer_arrangement(results, *pair, blind.label, on_permuted)
-        if Question.ARRANGEMENT in asked
-        else None,
-        ladder=climb(ladder(a, b)) if Question.LADDER in asked else None,
-        control=climb(control_ladder(a, b)) if Question.CONTROL in asked else None,
-        size=answer_size(results, *pair, sizes) if Question.SIZE in asked else None,
-        data=answer_data(results, parts) if Question.DATA in asked else None,
-        shift=answer_shift(results, *pair, side, answers) if Question.SHIFT in asked else None,
+        arrangement=ask(
+            Question.ARRANGEMENT, lambda: answer_arrangement(results, *pair, blind.label, on_permuted)
+        ),
+        ladder=ask(Question.LADDER, lambda: climb(ladder(a, b))),
+        control=ask(Question.CONTROL, lambda: climb(control_ladder(a, b))),
+        size=ask(Question.SIZE, lambda: answer_size(results, *pair, sizes)),
+        data=ask(Question.DATA, lambda: answer_data(results, parts)),
+        shift=ask(Question.SHIFT, lambda: answer_shift(results, *pair, side, answers)),
+        unanswered=tuple(unanswered),
     )
 
 

@@ -75,7 +75,7 @@ class Verdicts:
 def judge(folder: Path | str) -> Verdicts:
     """What a study folder shows, from its files alone.
 
-    Raises: StudyError if it holds no study, is damaged, or a contender has no finished run.
+    Raises: StudyError if it holds no study, is damaged, or no run has finished.
     """
     stored = read_study(Path(folder))
     results = study_results(stored)
@@ -105,17 +105,17 @@ def print_results(verdicts: Verdicts, console: Console) -> None:
     console.print()
     for note in verdicts.results.examples.notes:
         console.print(f"Note: {note}", markup=False, highlight=False)
-    for summary in verdicts.contenders:
-        for seed, reason in summary.failed.items():
+    for contender in (*verdicts.results.contenders, *verdicts.results.without_runs):
+        for seed, reason in contender.failed.items():
             console.print(
-                f"Note: {summary.label}, seed {seed} failed: {reason}", markup=False, highlight=False
+                f"Note: {contender.label}, seed {seed} failed: {reason}", markup=False, highlight=False
             )
     explanation = read_explanation(verdicts.folder)
     if explanation is not None:  # its contenders were trained to answer its questions, not each other
         say(" ".join(explanation["sentences"]), console)
     else:
         print_evidence(verdicts.ranking, verdicts.judgements, verdicts.notes, console)
-    if verdicts.ranking is None:
+    if len(verdicts.results.labels) < 2:
         say("One contender: there is nothing to compare it with.", console)
     console.print(f"\nStudy folder: {verdicts.folder} (figures in figures/)", markup=False, soft_wrap=True)
     if verdicts.page.is_file():
@@ -134,6 +134,13 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
             "notes": list(data.notes),
         },
         "contenders": {summary.label: contender_as_json(summary) for summary in verdicts.contenders},
+        "without_runs": {
+            contender.label: {
+                "reason": contender.why_none,
+                "failed": {str(seed): reason for seed, reason in contender.failed.items()},
+            }
+            for contender in verdicts.results.without_runs
+        },
         "comparisons": [judgement_as_json(judgement) for judgement in verdicts.judgements],
         "ranking": ranking_as_json(verdicts.ranking) if verdicts.ranking else [],
         "looks": looks_as_json(verdicts.looks) if verdicts.looks else None,

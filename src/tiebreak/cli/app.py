@@ -13,9 +13,11 @@ if TYPE_CHECKING:
 
     from tiebreak.actions.judge import Verdicts
     from tiebreak.data.dataset import ImageDataset
+    from tiebreak.results.results import Results
 
 
 EXIT_REFUTED, EXIT_USAGE, EXIT_NOT_ENOUGH_DATA = 1, 2, 3
+EXIT_INCOMPLETE = 1  # a contender has no run
 
 app = typer.Typer(
     name="tiebreak",
@@ -65,6 +67,12 @@ def make_console(stderr: bool = False) -> "Console":
     console = TerminalConsole(stderr=stderr, emoji=False)  # "folder:one:" is a name
     # Where nothing shows how wide it is (a pipe, a file), a table must not be squeezed into 80 columns.
     return console if console.is_terminal else TerminalConsole(stderr=stderr, emoji=False, width=160)
+
+
+def leave_if_incomplete(results: "Results") -> None:
+    """End with 1, once everything is written, if a contender has no run that could be judged."""
+    if results.without_runs:
+        raise SystemExit(EXIT_INCOMPLETE)
 
 
 def show_results(results: "Verdicts", as_json: bool) -> None:

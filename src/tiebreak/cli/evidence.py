@@ -6,7 +6,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tiebreak.cli.app import EXIT_NOT_ENOUGH_DATA, EXIT_REFUTED, app, make_console, show_results
+from tiebreak.cli.app import (
+    EXIT_NOT_ENOUGH_DATA,
+    EXIT_REFUTED,
+    app,
+    leave_if_incomplete,
+    make_console,
+    show_results,
+)
 from tiebreak.cli.options import (
     Json,
 )
@@ -32,6 +39,7 @@ def report(
 
         if not webbrowser.open(results.page.absolute().as_uri()):
             typer.echo(f"No browser can be opened here; the page is {results.page}", err=True)
+    leave_if_incomplete(results.results)
 
 
 @app.command(epilog="Example: [bold]tiebreak plan --difference 0.01 --pilot tiebreak-studies/...[/bold]")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, make_console, show_results
+from tiebreak.cli.app import app, leave_if_incomplete, make_console, show_results
 from tiebreak.cli.options import Json, with_study_options
 from tiebreak.errors import TiebreakError
 
@@ -82,6 +82,7 @@ def explain(
     print_explanation(explanation, console)
     if as_json:
         typer.echo(json.dumps(explanation_as_json(explanation)))
+    leave_if_incomplete(explanation.results)
 
 
 def _import_ahead(overrides: dict[str, Any]) -> None:
@@ -100,6 +101,7 @@ def _run(planned: Any, as_json: bool) -> None:
     # With --json, stdout is for the object alone.
     results = run_planned(study, execution, out, console=make_console(stderr=as_json), stop=_stoppable())
     show_results(results, as_json)
+    leave_if_incomplete(results.results)
 
 
 def _stoppable() -> "StopRequest":

@@ -6,7 +6,8 @@ every judgement relies on; what a reader must know beside the numbers is a note 
 Shape letters: M test images.
 """
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Bool, Int64
@@ -45,28 +46,41 @@ class ContenderRuns:
     label: str
     runs: dict[int, Run]  # finished, by seed in the order of the plan
     failed: dict[int, str]  # seed -> reason
+    recipe: str | None = None  # how it was trained, in words: "5 epochs, Adam, lr 0.001"
 
     def ended(self, seed: int) -> bool:
         return seed in self.runs or seed in self.failed
+
+    @property
+    def why_none(self) -> str:
+        """Why there is no run to judge, if there is none."""
+        if not self.failed:
+            return "no run has finished yet"
+        reasons = "; ".join(reason for reason in dict.fromkeys(self.failed.values()) if reason)
+        failed = f"all {len(self.failed)} runs failed" if len(self.failed) > 1 else "its run failed"
+        return f"{failed} ({reasons})" if reasons else failed
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Results:
     """What was predicted, by whom, on what.
 
-    Raises: EvidenceError if a run's predictions are not one for each test image, or of a class that the
-    data do not have.
+    Raises: EvidenceError if a contender has no run, or a run's predictions are not one for each test image or
+    of a class that the data do not have.
     """
 
     source: str  # where they come from, for messages: a folder, a file
     examples: Examples
     rule: Rule
-    contenders: tuple[ContenderRuns, ...]
+    contenders: tuple[ContenderRuns, ...]  # each has a run, at least one of them
+    without_runs: tuple[ContenderRuns, ...] = ()  # that were planned, but cannot be judged
     notes: tuple[str, ...] = ()  # what must be known beside the verdicts
 
     def __post_init__(self) -> None:
         classes, images = len(self.examples.class_names), len(self.examples.truth)
         for contender in self.contenders:
+            if not contender.runs:
+                raise EvidenceError(f"{self.source}: {contender.label} has no run to be judged.")
             for seed, run in contender.runs.items():
                 if len(run.answers) != images:
                     raise EvidenceError(
@@ -83,6 +97,12 @@ class Results:
     def labels(self) -> tuple[str, ...]:
         return tuple(contender.label for contender in self.contenders)
 
+    @property
+    def comparable(self) -> bool:
+        """Whether there are two to be compared, the baseline among them."""
+        baseline = self.rule.baseline
+        return len(self.contenders) > 1 and (baseline is None or baseline in self.labels)
+
     def of(self, label: str) -> ContenderRuns:
         """The contender of that label.
 
@@ -91,7 +111,26 @@ class Results:
         for contender in self.contenders:
             if contender.label == label:
                 return contender
+        for contender in self.without_runs:
+            if contender.label == label:
+                raise EvidenceError(f"{self.source}: {label} cannot be judged: {contender.why_none}.")
         raise EvidenceError(f"{self.source}: no contender {label!r}; there are {', '.join(self.labels)}.")
+
+    def ended(self, seed: int) -> bool:
+        """Whether every contender has finished or failed that seed."""
+        return all(contender.ended(seed) for contender in (*self.contenders, *self.without_runs))
+
+    def up_to(self, seeds: Collection[int]) -> "Results":
+        """The same with no other seeds than these."""
+        kept = [
+            replace(contender, runs={seed: run for seed, run in contender.runs.items() if seed in seeds})
+            for contender in self.contenders
+        ]
+        return replace(
+            self,
+            contenders=tuple(contender for contender in kept if contender.runs),
+            without_runs=(*self.without_runs, *(contender for contender in kept if not contender.runs)),
+        )
 
     def correct(self, label: str) -> dict[int, Bool[np.ndarray, " M"]]:
         """Which test images each finished seed of a contender got right."""

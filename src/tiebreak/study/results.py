@@ -7,9 +7,11 @@ from tiebreak.errors import StudyError
 from tiebreak.results.results import ContenderRuns, Examples, Results, Rule
 from tiebreak.results.run import Run
 from tiebreak.study.alike import notes_on_runs
+from tiebreak.study.plan import Contender
 from tiebreak.study.record import RunRecord
 from tiebreak.study.store import StoredStudy
 from tiebreak.study.trial import read_trials
+from tiebreak.training.recipe import Recipe
 
 
 def study_results(stored: StoredStudy) -> Results:
@@ -27,6 +29,7 @@ def study_results(stored: StoredStudy) -> Results:
                 for seed, record in stored.runs[contender.label].items()
                 if record.status == "failed"
             },
+            recipe=in_words(contender),
         )
         for contender in study.contenders
     )
@@ -47,9 +50,23 @@ def study_results(stored: StoredStudy) -> Results:
             baseline=study.baseline,
             looks=study.looks,
         ),
-        contenders=contenders,
+        contenders=tuple(contender for contender in contenders if contender.runs),
+        without_runs=tuple(contender for contender in contenders if not contender.runs),
         notes=_notes(stored),
     )
+
+
+def in_words(contender: Contender) -> str:
+    """How a contender is trained: "5 epochs, Adam, lr 0.001", and what else is not as usual."""
+    recipe, usual = contender.recipe, Recipe()
+    name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[recipe.optimizer]
+    told = [f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}", name, f"lr {recipe.lr:g}"]
+    for field, value in recipe:
+        if field not in ("epochs", "optimizer", "lr") and value != getattr(usual, field):
+            told.append(field.replace("_", " ") + ("" if value is True else f" {value}"))
+    if contender.train_fraction < 1:
+        told.append(f"{contender.train_fraction:.3g} of the training images")
+    return ", ".join(told)
 
 
 def _run(stored: StoredStudy, record: RunRecord) -> Run:

@@ -1,53 +1,84 @@
 """All that claims can be about, and what a study shows of it."""
 
-import numpy as np
+from dataclasses import replace
 
 from tiebreak.evidence.claims.grammar import parse_claim
-from tiebreak.evidence.claims.outcome import ClaimOutcome, Values, judge_claim
-from tiebreak.evidence.compare.quantities import judged_seeds, measure_scores
+from tiebreak.evidence.claims.outcome import ClaimOutcome, Looks, Values, judge_claim, not_measured
+from tiebreak.evidence.compare.quantities import judged_results
+from tiebreak.evidence.compare.until_decided import planned_seeds, sequential_plan, take_looks
 from tiebreak.results.results import Results
-from tiebreak.results.run import Run
+from tiebreak.results.run import Run, log_likelihood
 
 
 def check_claims(results: Results, claims: list[str]) -> tuple[ClaimOutcome, ...]:
     """Judge claims such as "cnn - mlp >= 0.15" one by one by what a study measured.
 
-    Raises: ClaimError if one cannot be read or names what was not measured; EvidenceError if no seed is
-    finished for every contender, or no look is complete.
+    Raises: ClaimError if one cannot be read, names what was not measured, or joins runs without a common
+    seed; EvidenceError if no look is complete.
     """
     parsed = [parse_claim(text) for text in claims]
-    seeds, level = judged_seeds(results)
-    measured = measured_values(results, seeds)
-    return tuple(judge_claim(claim, measured, level=level) for claim in parsed)
+    absent = {one.label: one.why_none for one in results.without_runs}
+    looks = None
+    if results.rule.looks is not None:
+        state, _ = take_looks(results)
+        plan = sequential_plan(replace(results.rule, equivalence=None))
+        looks = Looks(plan=plan, seeds=planned_seeds(results.rule, state.looks_done))
+    measured = measured_values(judged_results(results)[0])
+    steps = _steps(results)
+    outcomes = []
+    for claim in parsed:
+        missing = [term.contender for term in claim.terms if term.contender in absent]
+        if missing:
+            outcomes.append(not_measured(claim, f"{missing[0]}: {absent[missing[0]]}"))
+        else:
+            outcomes.append(judge_claim(claim, measured, level=results.rule.level, looks=looks, steps=steps))
+    return tuple(outcomes)
 
 
-def measured_values(results: Results, seeds: tuple[int, ...]) -> dict[str, dict[str, Values]]:
-    """What claims can be about, by contender and metric: exact numbers, arrays over seeds (and images)."""
-    measured: dict[str, dict[str, Values]] = {}
-    loss = measure_scores(results, seeds, "loss")
-    for contender in results.contenders:
-        label = contender.label
-        runs = [contender.runs[seed] for seed in seeds]
-        measured[label] = {
-            "test_acc": np.stack([run.correct(results.examples.truth) for run in runs]),
-            "test_loss": -loss.scores[label],
-            "val_acc": _last(runs, "val_acc"),
-            "val_loss": _last(runs, "val_loss"),
-            "gap": _last(runs, "train_acc") - _last(runs, "val_acc"),
-            **_costs(runs),
+def measured_values(results: Results) -> dict[str, dict[str, Values]]:
+    """What claims can be about, by contender and metric: exact numbers, and values by seed."""
+    truth = results.examples.truth
+    return {
+        contender.label: {
+            "test_acc": results.correct(contender.label),
+            "test_loss": {
+                seed: -log_likelihood(run.probs, truth)
+                for seed, run in contender.runs.items()
+                if run.probs is not None
+            },
+            **_curves(contender.runs),
+            **_costs(contender.runs),
         }
-    return measured
-
-
-def _costs(runs: list[Run]) -> dict[str, Values]:
-    cost = runs[0].cost
-    exact: dict[str, Values] = {} if cost is None else {"params": cost.params, "flops": cost.flops}
-    timings = [run.timing for run in runs if run.timing]
-    return exact | {
-        "train_seconds": np.array([timing.train_seconds for timing in timings]),
-        "images_per_second": np.array([timing.images_per_second for timing in timings]),
+        for contender in results.contenders
     }
 
 
-def _last(runs: list[Run], curve: str) -> np.ndarray:
-    return np.array([run.history[curve][-1] for run in runs if run.history])  # type: ignore[literal-required]
+def _curves(runs: dict[int, Run]) -> dict[str, Values]:
+    last = {seed: run.history for seed, run in runs.items() if run.history is not None}
+    return {
+        "val_acc": {seed: at["val_acc"][-1] for seed, at in last.items()},
+        "val_loss": {seed: at["val_loss"][-1] for seed, at in last.items()},
+        "gap": {seed: at["train_acc"][-1] - at["val_acc"][-1] for seed, at in last.items()},
+    }
+
+
+def _costs(runs: dict[int, Run]) -> dict[str, Values]:
+    cost = next(iter(runs.values())).cost
+    exact: dict[str, Values] = {} if cost is None else {"params": cost.params, "flops": cost.flops}
+    timings = {seed: run.timing for seed, run in runs.items() if run.timing}
+    return exact | {
+        "train_seconds": {seed: timing.train_seconds for seed, timing in timings.items()},
+        "images_per_second": {seed: timing.images_per_second for seed, timing in timings.items()},
+    }
+
+
+def _steps(results: Results) -> dict[str, float]:
+    """An accuracy on so many validation images is a multiple of one in so many."""
+    sizes = {
+        len(run.val_truth)
+        for contender in results.contenders
+        for run in contender.runs.values()
+        if run.val_truth is not None
+    }
+    step = 1 / max(sizes) if sizes else 0.0
+    return {"val_acc": step, "gap": step}

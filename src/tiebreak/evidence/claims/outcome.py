@@ -4,11 +4,12 @@ What is exact (parameters, FLOPs) is checked exactly; what was measured on seeds
 the stated level. The reading is one-sided: a claim is shown where the whole two-sided interval lies on its
 side and refuted where it lies wholly on the other, so that a false "shown" has a probability of at most
 alpha / 2, and agrees with the verdict of a comparison. Claims are judged one by one; nothing is adjusted for
-their number.
+their number. In a study that may stop early, a claim about test accuracy has the interval of its verdicts,
+any other one at 1 - alpha / looks, which holds at any look by a union bound.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -17,9 +18,32 @@ import numpy as np
 from tiebreak.errors import ClaimError, did_you_mean
 from tiebreak.evidence.claims.grammar import Claim, Relation, Term, shown
 from tiebreak.evidence.compare.comparison import compare_scores, interval_at
-from tiebreak.evidence.compare.interval import half_width
+from tiebreak.evidence.compare.interval import Part, half_width
+from tiebreak.evidence.compare.sequential import SequentialPlan, joint_interval, snapshot
+from tiebreak.evidence.compare.until_decided import Seeds, shared_seeds
 
-Values = int | float | np.ndarray  # exact | one per seed | one per [seed, example]
+# Exact, or by seed: a number, or one for each test image.
+Values = int | float | Mapping[int, float | np.ndarray]
+Interval = Callable[[float], tuple[float, float]]  # at a level
+
+
+@dataclass(frozen=True, kw_only=True)
+class Looks:
+    """The rule of a study that may stop early, and the seeds planned up to each look so far."""
+
+    plan: SequentialPlan
+    seeds: tuple[Seeds, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sum:
+    """What a claim adds up to."""
+
+    exact: float  # the claim's constant, and what is known exactly
+    seeds: Seeds  # that all that was measured has; none where nothing was
+    rows: np.ndarray  # what was measured, [seed] or [seed, example]
+    bounds: tuple[float, float] | None  # of a sum of right and wrong answers
+    step: float  # which whole numbers of images leave between two values; 0: any value is possible
 
 
 class Finding(StrEnum):
@@ -36,51 +60,72 @@ class ClaimOutcome:
 
     claim: Claim
     finding: Finding
-    value: float
+    value: float | None  # None: it cannot be measured, for the reason given
     low: float | None  # None: exact, or unknown
     high: float | None
     level: float | None  # of low .. high
     n_seeds: int | None
+    reason: str | None = None
 
 
 def judge_claim(
-    claim: Claim, measured: Mapping[str, Mapping[str, Values]], *, level: float = 0.95
+    claim: Claim,
+    measured: Mapping[str, Mapping[str, Values]],
+    *,
+    level: float = 0.95,
+    looks: Looks | None = None,
+    steps: Mapping[str, float] | None = None,
 ) -> ClaimOutcome:
     """Hold a claim against what was measured: contender -> metric -> values.
 
-    A plain number is exact; an array [seed] is judged by a t interval over the seeds, an array
-    [seed, example] by the interval over seeds and test images. Row s of all arrays is the same seed; one seed
-    is never enough.
-    "~" is two one-sided tests, as in a verdict: shown where the 1 - 2 alpha interval lies inside the
-    margin, refuted where the interval at `level` lies wholly outside.
+    A plain number is exact; numbers by seed are judged by a t interval over the seeds, arrays of right and
+    wrong answers or losses by the interval over seeds and test images, each over the seeds that all values of
+    the claim have. One seed is never enough.
+    "~" is two one-sided tests, as in a verdict: shown where the 1 - 2 alpha interval (that of all looks, if
+    there are several) lies inside the margin, refuted where the interval at `level` lies wholly outside.
+
+    Arguments: `steps` - by metric: the step between two values that it can take in one seed.
 
     Raises: ClaimError for an unknown contender or metric, or values of a claim that do not go together.
     """
-    total, constant, bound = _add_up(claim, measured)
-    if total is None:
-        return _exactly(claim, constant)
-    if total.ndim == 1:
-        return _over_seeds(claim, total, constant, level)
-    if bound is not None and abs(claim.constant) > 2 * bound:  # 15, where 15 points were meant
-        raise ClaimError(
-            f'"{shown(claim.text)}": accuracies are fractions, and {abs(claim.constant):g} is out of reach; '
+    total = _add_up(claim, measured, steps or {})
+    if not total.seeds:
+        return _exactly(claim, total.exact)
+    if total.bounds is not None and abs(total.exact) > 2 * max(map(abs, total.bounds)):
+        raise ClaimError(  # 15, where 15 points were meant
+            f'"{shown(claim.text)}": accuracies are fractions, and {abs(total.exact):g} is out of reach; '
             "write e.g. 0.15, 15% or 15 points."
         )
-    comparison = compare_scores(total, bound=bound, level=level)
-    return _by_interval(
-        claim,
-        comparison.difference,
-        (comparison.ci_low, comparison.ci_high),
-        interval_at(comparison, _inner(level)),
-        constant,
-        level,
-        comparison.n_seeds,
+    if looks is not None and total.bounds is not None:
+        value, interval, n = _at_looks(total, looks)
+        return _by_interval(claim, value, interval, total.exact, (level, level), n)
+    if looks is not None:
+        level = 1 - (1 - level) / len(looks.plan.looks)
+    inner = max(1 - 2 * (1 - level), 1e-9)  # below a level of 50% there is none, so a sliver
+    value, interval, n = _at_once(total)
+    return _by_interval(claim, value, interval, total.exact, (level, inner), n)
+
+
+def not_measured(claim: Claim, reason: str) -> ClaimOutcome:
+    """A claim about a contender that has no run."""
+    return ClaimOutcome(
+        claim=claim,
+        finding=Finding.NOT_ENOUGH_DATA,
+        value=None,
+        low=None,
+        high=None,
+        level=None,
+        n_seeds=None,
+        reason=reason,
     )
 
 
 def claim_line(outcome: ClaimOutcome) -> str:
     """In one line: `shown: cnn - mlp >= 0.15 (measured 0.194, 95% CI 0.182 to 0.206, 5 seeds)`."""
-    text = f"{outcome.finding}: {shown(outcome.claim.text)} (measured {_number(outcome.value)}"
+    text = f"{outcome.finding}: {shown(outcome.claim.text)}"
+    if outcome.value is None:
+        return f"{text} ({outcome.reason})"
+    text += f" (measured {_number(outcome.value)}"
     if outcome.low is None or outcome.high is None or outcome.level is None:
         return f"{text}, exact)" if outcome.n_seeds is None else f"{text}, {outcome.n_seeds} seed)"
     seeds = f"{outcome.n_seeds} seed{'' if outcome.n_seeds == 1 else 's'}"
@@ -92,35 +137,73 @@ def _number(value: float) -> str:
     return f"{value:,.0f}" if value == round(value) and abs(value) >= 1_000 else f"{value:.4g}"
 
 
-def _add_up(
-    claim: Claim, measured: Mapping[str, Mapping[str, Values]]
-) -> tuple[np.ndarray | None, float, float | None]:
-    """The claim's sum: what was measured on seeds, the exact rest, and a bound of the former, if any."""
-    total, constant, shapes = None, claim.constant, set()
-    correctness = True
+def _add_up(claim: Claim, measured: Mapping[str, Mapping[str, Values]], steps: Mapping[str, float]) -> _Sum:
+    exact, terms = claim.constant, []
     for term in claim.terms:
         value = _lookup(term, measured, claim)
-        if not np.isfinite(value).all():
-            raise ClaimError(f'"{shown(claim.text)}": {_name(term)} is not a finite number.')
-        if np.ndim(value) == 0:
-            constant += term.factor * float(value)
-            continue
-        array = np.asarray(value)
-        shapes.add(array.shape)
-        if array.ndim > 2 or len(shapes) > 1:
-            names = ", ".join(map(_name, claim.terms))
-            raise ClaimError(
-                f"{names} were not measured on the same seeds and images, so one claim cannot join them; "
-                "make it two claims."
-            )
-        correctness = correctness and array.dtype == np.bool_
-        total = term.factor * array.astype(np.float64) + (0.0 if total is None else total)
-    if not math.isfinite(constant):
+        if isinstance(value, Mapping):
+            terms.append((term, value))
+        else:
+            exact += term.factor * value
+    if not math.isfinite(exact):
         raise ClaimError(f'"{shown(claim.text)}": its exact values add up to too large a number.')
-    factors = np.array([term.factor for term in claim.terms])
+    names = ", ".join(_name(term) for term, _ in terms)
+    seeds = sorted(set.intersection(*(set(values) for _, values in terms))) if terms else []
+    if terms and not seeds:
+        raise ClaimError(f'"{shown(claim.text)}": {names} have no seed in common.')
+    arrays = [np.array([values[seed] for seed in seeds]) for _, values in terms]
+    for (term, _), array in zip(terms, arrays, strict=True):
+        if not np.isfinite(array).all():
+            raise ClaimError(f'"{shown(claim.text)}": {_name(term)} is not a finite number.')
+    if len({array.shape for array in arrays}) > 1:
+        raise ClaimError(
+            f"{names} were not measured on the same seeds and images, so one claim cannot join them; "
+            "make it two claims."
+        )
+    factors = np.array([term.factor for term, _ in terms])
+    total = sum(factor * array.astype(np.float64) for factor, array in zip(factors, arrays, strict=True))
     # Sums of 0 and 1 lie between the sum of the negative factors and that of the positive ones.
-    bound = float(max(factors[factors > 0].sum(), -factors[factors < 0].sum()))
-    return total, constant, bound if correctness else None
+    bounds = (float(factors[factors < 0].sum()), float(factors[factors > 0].sum()))
+    correctness = all(array.dtype == np.bool_ for array in arrays)
+    return _Sum(
+        exact=exact,
+        seeds=tuple(seeds),
+        rows=np.asarray(total),
+        bounds=bounds if terms and correctness else None,
+        step=min((abs(term.factor) * steps.get(term.metric, 0.0) for term, _ in terms), default=0.0),
+    )
+
+
+def _at_once(total: _Sum) -> tuple[float, Interval, int]:
+    """The mean, its interval at any level, and the number of seeds."""
+    rows, n = total.rows, len(total.rows)
+    if rows.ndim == 2:
+        low, high = total.bounds or (None, None)
+        comparison = compare_scores(rows, bound=high, lowest=low)
+        return comparison.difference, lambda level: interval_at(comparison, level), n
+    mean = float(rows.mean())
+    # Seeds that happen to agree are still rounded to a step.
+    variance = max(float(rows.var(ddof=1)), total.step**2 / 12) / n if n > 1 else math.inf
+    part = Part(variance=variance, df=max(n - 1, 1))
+    return mean, lambda level: (mean - half_width(1 - level, part), mean + half_width(1 - level, part)), n
+
+
+def _at_looks(total: _Sum, looks: Looks) -> tuple[float, Interval, int]:
+    """The same for right and wrong answers, by the interval that allows for all looks."""
+    history = shared_seeds(looks.seeds, [total.seeds])
+    low, high = total.bounds or (None, None)
+    found = [
+        compare_scores(total.rows[np.isin(total.seeds, seeds)], bound=high, lowest=low) for seeds in history
+    ]
+    if not found:
+        return _at_once(total)[0], lambda level: (-math.inf, math.inf), 1
+    snapshots = [snapshot(comparison) for comparison in found]
+
+    def interval(level: float) -> tuple[float, float]:
+        ends = np.clip(joint_interval(looks.plan, snapshots, level), low, high)
+        return float(ends[0]), float(ends[1])
+
+    return found[-1].difference, interval, found[-1].n_seeds
 
 
 def _exactly(claim: Claim, total: float) -> ClaimOutcome:
@@ -142,35 +225,20 @@ def _exactly(claim: Claim, total: float) -> ClaimOutcome:
     )
 
 
-def _over_seeds(claim: Claim, total: np.ndarray, constant: float, level: float) -> ClaimOutcome:
-    n, mean = len(total), float(total.mean())
-    variance = float(total.var(ddof=1)) / n if n > 1 else math.inf
-
-    def interval(at: float) -> tuple[float, float]:
-        reach = float(half_width(1 - at, variance, max(n - 1, 1), 0.0))
-        return mean - reach, mean + reach
-
-    return _by_interval(claim, mean, interval(level), interval(_inner(level)), constant, level, n)
-
-
-def _inner(level: float) -> float:
-    """The level of the interval that two one-sided tests ask about; below 50% there is none, so a sliver."""
-    return max(1 - 2 * (1 - level), 1e-9)
-
-
 def _by_interval(
     claim: Claim,
     value: float,
-    whole: tuple[float, float],
-    inner: tuple[float, float],
-    constant: float,
-    level: float,
+    interval: Interval,
+    exact: float,
+    levels: tuple[float, float],
     n_seeds: int,
 ) -> ClaimOutcome:
-    """Shown or refuted by where the intervals lie, once the claim's constant is on the other side."""
-    low, high = (end + constant for end in whole)
+    """Shown or refuted by where the intervals lie, once what is exact is on the other side."""
+    level, inner = levels
+    low, high = (end + exact for end in interval(level))
+    inside_low, inside_high = (end + exact for end in interval(inner))
     margin = claim.margin or 0.0
-    alike = -margin < inner[0] + constant and inner[1] + constant < margin
+    alike = -margin < inside_low and inside_high < margin
     holds, fails = {
         Relation.AT_LEAST: (low >= 0, high < 0),
         Relation.ABOVE: (low > 0, high <= 0),
@@ -182,15 +250,15 @@ def _by_interval(
     if n_seeds == 1:
         finding = Finding.NOT_ENOUGH_DATA
     by_inner = claim.relation is Relation.ALIKE and finding is Finding.SHOWN
-    ends = inner if by_inner else whole
+    ends = (inside_low, inside_high) if by_inner else (low, high)
     known = bool(np.isfinite(ends).all())
     return ClaimOutcome(
         claim=claim,
         finding=finding,
-        value=value + (constant - claim.constant),
-        low=ends[0] + (constant - claim.constant) if known else None,
-        high=ends[1] + (constant - claim.constant) if known else None,
-        level=_inner(level) if by_inner else level,
+        value=value + (exact - claim.constant),
+        low=ends[0] - claim.constant if known else None,
+        high=ends[1] - claim.constant if known else None,
+        level=inner if by_inner else level,
         n_seeds=n_seeds,
     )
 
@@ -206,7 +274,7 @@ def _lookup(term: Term, measured: Mapping[str, Mapping[str, Values]], claim: Cla
             hint += " A difference takes blanks around its minus."
         raise ClaimError(f'"{shown(claim.text)}": no contender is called "{term.contender}". {hint}')
     metrics = measured[term.contender]
-    if term.metric not in metrics:
+    if metrics.get(term.metric, {}) == {}:
         raise ClaimError(
             f'"{shown(claim.text)}": nothing called "{term.metric}" was measured of {term.contender}. '
             f"{did_you_mean(term.metric, metrics)}"

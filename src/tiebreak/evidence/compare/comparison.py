@@ -3,22 +3,23 @@
 A difference is always a minus b, of a score of which more is better (for a loss, pass its negative).
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Bool, Float
-from scipy.special import bdtr
+from scipy.special import bdtr, chdtri
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.interval import (
+    Part,
     check_level,
     cluster_scores,
     half_width,
     mean_square_of_examples,
     p_value,
+    pseudo_examples,
     summarise,
 )
 from tiebreak.evidence.describe.collapse import Collapse, find_collapsed
@@ -43,24 +44,37 @@ class Comparison:
     p_value: float
     level: float  # of ci_low .. ci_high
     method: Method
+    centre: float  # of the interval: the difference, which for one seed pseudo-images move towards 0
+    parts: tuple[Part, ...]  # what the interval counts
     seed_variance: float | None  # A; None where one seed cannot show it
     test_variance: float  # B
-    seed_share: float | None  # A / (A + B); None where A is unknown or both are 0
-    test_share: float | None
+    test_error: float | None = None  # standard error of B
     n_seeds: int  # pairs; for unpaired seeds, those of the contender that has fewer
     n_examples: int
     n_groups: int | None = None  # set where examples were taken in groups, which then count as the examples
-    seed_df: float | None  # degrees of freedom of A
-    bound: float | None  # no score leaves [-bound, bound]; None: a loss
+    lowest: float | None  # no score leaves lowest .. highest; None: a loss
+    highest: float | None
     pair_correlation: float | None = None  # of the accuracies of a and b over the seeds: did pairing help?
     seed_differences: tuple[float, ...]  # one per pair; empty for unpaired seeds
     collapsed: tuple[Collapse, ...] = ()
     missing_seeds: tuple[int, ...] = ()  # seeds left out because only one of the two has them
 
     @property
-    def test_df(self) -> float:
-        """Degrees of freedom of B."""
-        return float(self.n_groups or self.n_examples) - 1
+    def units(self) -> int:
+        """What counts as a test example: one, or a group of them."""
+        return self.n_groups or self.n_examples
+
+    @property
+    def seed_share(self) -> tuple[float, float] | None:
+        """Between which ends A / (A + B) lies with 90%, as the spread of so few seeds leaves it open.
+
+        None where A or B is unknown or nothing, or two contenders' seeds each have their own.
+        """
+        if not self.seed_variance or not self.test_variance or self.method is Method.UNPAIRED:
+            return None
+        df = self.n_seeds - 1
+        low, high = (self.seed_variance * df / float(chdtri(df, tail)) for tail in (0.05, 0.95))
+        return low / (low + self.test_variance), high / (high + self.test_variance)
 
 
 def compare_predictions(
@@ -102,48 +116,63 @@ def compare_scores(
     scores: Float[np.ndarray, "seed example"],
     *,
     bound: float | None,
+    lowest: float | None = None,
+    pseudo_images: bool = True,
     level: float = 0.95,
     groups: np.ndarray | None = None,
     fixed_test_set: bool = False,
 ) -> Comparison:
     """The interval for the mean of any per-example contrast, for which the same algebra holds.
 
-    A difference of correctness (bound 1), of correctness within one class (its examples only; 1), of two such
-    differences (2), of Brier scores (2), of losses (None: no pseudo-examples, plain variance, no clipping).
+    Arguments: `bound` - the highest score there can be: of a difference of correctness 1, also within one
+    class (its examples only); of a difference of two such differences 2; None for a loss, which is neither
+    clipped nor has pseudo-images; `lowest` - the lowest, by default -bound; of one accuracy 0;
+    `pseudo_images` - without them for scores that seldom come near their bounds, such as Brier's.
 
-    Raises: EvidenceError for an empty or non-finite array, a score beyond the bound, or a fixed test set and
+    Raises: EvidenceError for an empty or non-finite array, a score beyond the bounds, or a fixed test set and
     one seed.
     """
     check_level(level)
-    _check_scores(scores, bound)
+    if lowest is None and bound is not None:
+        lowest = -bound
+    _check_scores(scores, lowest, bound)
     n, m = scores.shape
     if fixed_test_set and n < 2:
         raise EvidenceError(
             "an interval for a fixed test set needs at least 2 seeds, got 1; train more seeds."
         )
     units = scores if groups is None else cluster_scores(scores, groups)
+    pseudo: tuple[float, ...] = ()
+    if pseudo_images and bound is not None and lowest is not None:
+        pseudo = pseudo_examples(lowest, bound)
     if n == 1:
-        method = Method.ONE_SEED
-        difference, test_variance = _one_seed_parts(units[0], bound)
-        seed_variance = None
+        found = _one_seed(units[0], pseudo)
     else:
-        method = Method.FIXED_TEST_SET if fixed_test_set else Method.CROSSED
-        parts = summarise(units, bound)
-        difference, seed_variance, test_variance = parts.mean, parts.seed, parts.test
+        parts = summarise(units, pseudo)
+        found = _Found(
+            method=Method.FIXED_TEST_SET if fixed_test_set else Method.CROSSED,
+            difference=parts.mean,
+            centre=parts.mean,
+            seeds=(Part(variance=max(parts.seed, _rounding(scores, units.shape[1])), df=n - 1),),
+            images=Part(variance=parts.test, df=units.shape[1] - 1),
+            test_error=parts.test_error,
+        )
     result = _comparison(
-        method=method,
-        difference=difference,
+        found,
         level=level,
-        seed_variance=seed_variance,
-        test_variance=test_variance,
-        seed_df=None if n == 1 else float(n - 1),
         n_seeds=n,
         n_examples=m,
         n_groups=None if groups is None else units.shape[1],
-        bound=bound,
+        lowest=lowest,
+        highest=bound,
         seed_differences=tuple(float(d) for d in scores.mean(axis=1)),
     )
-    if n == 1 and groups is None and bound == 1.0 and bool(np.isin(scores, (-1, 0, 1)).all()):
+    if (
+        n == 1
+        and groups is None
+        and (lowest, bound) == (-1.0, 1.0)
+        and bool(np.isin(scores, (-1, 0, 1)).all())
+    ):
         return replace(result, p_value=_exact_mcnemar(scores))
     return result
 
@@ -154,7 +183,7 @@ def compare_unpaired(
     *,
     level: float = 0.95,
 ) -> Comparison:
-    """Compare two contenders on the same test images whose seeds share nothing: Welch's df for the seed part.
+    """Compare two contenders on the same test images whose seeds share nothing: each side has its own t.
 
     Raises: EvidenceError with fewer than two seeds of either, or different numbers of test images.
     """
@@ -164,24 +193,29 @@ def compare_unpaired(
         raise EvidenceError(f"both contenders need the same test images, got {m:,} and {m_b:,} predictions.")
     if min(n_a, n_b) < 2:
         raise EvidenceError(f"unpaired seeds need at least 2 of each contender, got {n_a} and {n_b}.")
-    a, b = (summarise(correct.astype(np.float64), None) for correct in (correct_a, correct_b))
-    difference = a.mean - b.mean
+    sides = [correct.astype(np.float64) for correct in (correct_a, correct_b)]
+    a, b = map(summarise, sides)
+    difference, pseudo = a.mean - b.mean, pseudo_examples(-1.0, 1.0)
     of_example = correct_a.mean(axis=0) - correct_b.mean(axis=0)
-    between = mean_square_of_examples(
-        float(np.square(of_example - difference).sum()), 1, m, difference, bound=1.0
-    )
-    seed_variance = a.seed + b.seed
-    welch = a.seed**2 / (n_a - 1) + b.seed**2 / (n_b - 1)
-    result = _comparison(
+    ss_example = float(np.square(of_example - difference).sum())
+    between = mean_square_of_examples(ss_example, 1, m, difference, pseudo)
+    found = _Found(
         method=Method.UNPAIRED,
         difference=difference,
+        centre=difference,
+        seeds=tuple(
+            Part(variance=max(parts.seed, _rounding(scores, m)), df=len(scores) - 1)
+            for parts, scores in zip((a, b), sides, strict=True)
+        ),
+        images=Part(variance=max(between - a.noise / n_a - b.noise / n_b, 0.0) / (m + 2), df=m - 1),
+    )
+    result = _comparison(
+        found,
         level=level,
-        seed_variance=seed_variance,
-        test_variance=max(between - a.noise / n_a - b.noise / n_b, 0.0) / (m + 2),
-        seed_df=seed_variance**2 / welch if welch > 0 else float(min(n_a, n_b) - 1),
         n_seeds=min(n_a, n_b),
         n_examples=m,
-        bound=1.0,
+        lowest=-1.0,
+        highest=1.0,
         seed_differences=(),
     )
     return replace(
@@ -226,32 +260,12 @@ def compare_runs(
 def interval_at(comparison: Comparison, level: float) -> tuple[float, float]:
     """The interval of the same data at another level, clipped to what the score can be."""
     check_level(level)
-    centre, test_df = comparison.difference, comparison.test_df
-    if comparison.method is Method.ONE_SEED and comparison.bound is not None:
-        # Agresti & Min 2005: the centre moves towards 0 by the two pseudo-examples.
-        centre, test_df = centre * (test_df + 1) / (test_df + 3), math.inf
-    reach = float(
-        half_width(
-            1 - level,
-            comparison.seed_variance or 0.0,
-            comparison.seed_df or 1.0,
-            0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance,
-            test_df,
-        )
-    )
-    limit = math.inf if comparison.bound is None else comparison.bound
-    return max(centre - reach, -limit), min(centre + reach, limit)
+    return _interval(comparison.centre, comparison.parts, level, comparison.lowest, comparison.highest)
 
 
 def p_value_at(comparison: Comparison, distance: float) -> float:
     """The two-sided p-value of a difference that lies `distance` from where the null hypothesis puts it."""
-    return p_value(
-        distance,
-        comparison.seed_variance or 0.0,
-        comparison.seed_df or 1.0,
-        0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance,
-        comparison.test_df,
-    )
+    return p_value(distance, *comparison.parts)
 
 
 def at_level(comparison: Comparison, level: float) -> Comparison:
@@ -260,55 +274,82 @@ def at_level(comparison: Comparison, level: float) -> Comparison:
     return replace(comparison, ci_low=low, ci_high=high, level=level)
 
 
+@dataclass(frozen=True, kw_only=True)
+class _Found:
+    """A mean and what its uncertainty is made of."""
+
+    method: Method
+    difference: float
+    centre: float
+    seeds: tuple[Part, ...]  # none with one seed
+    images: Part
+    test_error: float | None = None
+
+
 def _comparison(
+    found: _Found,
     *,
-    method: Method,
-    difference: float,
     level: float,
-    seed_variance: float | None,
-    test_variance: float,
-    seed_df: float | None,
     n_seeds: int,
     n_examples: int,
     n_groups: int | None = None,
-    bound: float | None,
+    lowest: float | None,
+    highest: float | None,
     seed_differences: tuple[float, ...],
 ) -> Comparison:
-    """Fill in what follows from the variances: the shares, the interval and the p-value."""
-    total = None if seed_variance is None else seed_variance + test_variance
-    share = None if seed_variance is None or not total else seed_variance / total
-    draft = Comparison(
-        difference=difference,
-        ci_low=-math.inf,
-        ci_high=math.inf,
-        p_value=1.0,
+    """Fill in what follows from the parts: the interval and the p-value."""
+    parts = found.seeds if found.method is Method.FIXED_TEST_SET else (*found.seeds, found.images)
+    low, high = _interval(found.centre, parts, level, lowest, highest)
+    return Comparison(
+        difference=found.difference,
+        ci_low=low,
+        ci_high=high,
+        p_value=p_value(found.centre, *parts),
         level=level,
-        method=method,
-        seed_variance=seed_variance,
-        test_variance=test_variance,
-        seed_share=share,
-        test_share=None if share is None else 1 - share,
+        method=found.method,
+        centre=found.centre,
+        parts=parts,
+        seed_variance=sum(part.variance for part in found.seeds) if found.seeds else None,
+        test_variance=found.images.variance,
+        test_error=found.test_error,
         n_seeds=n_seeds,
         n_examples=n_examples,
         n_groups=n_groups,
-        seed_df=seed_df,
-        bound=bound,
+        lowest=lowest,
+        highest=highest,
         seed_differences=seed_differences,
     )
-    return replace(at_level(draft, level), p_value=p_value_at(draft, difference))
 
 
-def _one_seed_parts(units: np.ndarray, bound: float | None) -> tuple[float, float]:
+def _interval(
+    centre: float, parts: tuple[Part, ...], level: float, lowest: float | None, highest: float | None
+) -> tuple[float, float]:
+    reach = half_width(1 - level, *parts)
+    low, high = centre - reach, centre + reach
+    return low if lowest is None else max(low, lowest), high if highest is None else min(high, highest)
+
+
+def _rounding(scores: np.ndarray, m: int) -> float:
+    """The least that A can be where each score is a whole number: a mean of m of them is rounded to 1/m.
+
+    Seeds that happen to agree would otherwise leave no uncertainty at all. The variance of rounding is that
+    of a uniform draw as wide as a step.
+    """
+    return 1 / (12 * m**2 * len(scores)) if bool((scores == np.rint(scores)).all()) else 0.0
+
+
+def _one_seed(units: np.ndarray, pseudo: tuple[float, ...]) -> _Found:
     """The mean of one seed's scores and the variance of that mean from the choice of test images."""
     m = len(units)
     if m < 2:
         raise EvidenceError(f"an interval needs at least 2 test examples, got {m}.")
-    mean = float(units.mean())
-    if bound is None:
-        return mean, float(units.var(ddof=1)) / m
-    # The sum of squares about the mean of the m examples and the two pseudo-examples.
-    squares = float(np.square(units).sum()) + bound**2 - (m * mean) ** 2 / (m + 2)
-    return mean, squares / (m + 2) ** 2
+    mean, weight = float(units.mean()), m + len(pseudo) / 2
+    centre, images = mean, Part(variance=float(units.var(ddof=1)) / m, df=m - 1)
+    if pseudo:
+        centre = (m * mean + sum(pseudo) / 2) / weight
+        squares = float(np.square(units).sum()) + sum(score**2 for score in pseudo) / 2 - weight * centre**2
+        images = Part(variance=squares / weight**2)
+    return _Found(method=Method.ONE_SEED, difference=mean, centre=centre, seeds=(), images=images)
 
 
 def _exact_mcnemar(scores: np.ndarray) -> float:
@@ -325,15 +366,16 @@ def _check_same_shape(correct_a: np.ndarray, correct_b: np.ndarray) -> None:
         )
 
 
-def _check_scores(scores: np.ndarray, bound: float | None) -> None:
+def _check_scores(scores: np.ndarray, lowest: float | None, highest: float | None) -> None:
     if scores.size == 0:
         raise EvidenceError(
             f"a comparison needs at least 1 seed and 2 test examples, got shape {scores.shape}."
         )
     if not np.isfinite(scores).all():
         raise EvidenceError("scores must be finite numbers; a run that diverged cannot be compared.")
-    if bound is not None and np.abs(scores).max() > bound:
-        raise EvidenceError(f"scores must lie within -{bound:g}..{bound:g}, got {np.abs(scores).max():g}.")
+    for end in (scores.min(), scores.max()):
+        if lowest is not None and highest is not None and not lowest <= end <= highest:
+            raise EvidenceError(f"scores must lie within {lowest:g}..{highest:g}, got {end:g}.")
 
 
 def _seed_numbers(seeds: Sequence[int] | None, n: int) -> Sequence[int]:

@@ -1,15 +1,17 @@
-"""Two sources of chance in one interval: Banerjee's quadrature of a seed part and a test-set part.
+"""Several sources of chance in one interval: Banerjee's quadrature of what each of them alone would ask for.
 
 Everything that states an uncertainty in tiebreak ends here: the comparison of two, the family of
-many, the sequential rule and the planning differ only in how they split alpha. The half-width is
+many, the sequential rule and the planning differ only in their parts and in how these split alpha. With A and
+B the variances of the mean that come from the seeds and from the test images, the half-width is
 
-    HW(alpha)^2 = t(1 - seed_split * alpha/2, seed_df)^2 * A  +  t(1 - test_split * alpha/2, test_df)^2 * B
+    HW(alpha)^2 = t(1 - alpha/2, seeds - 1)^2 * A  +  t(1 - alpha/2, images - 1)^2 * B
 
-with A and B the variances of the mean that come from the seeds and from the test images. It covers at least
-1 - alpha for every ratio of A to B (Banerjee 1960, Sankhya 22:357), with no estimated degrees of freedom.
+It covers at least 1 - alpha for every ratio of A to B (Banerjee 1960, Sankhya 22:357), with no estimated
+degrees of freedom. Seeds that are not paired have a part for each contender.
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,6 +21,7 @@ from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from tiebreak.errors import EvidenceError
 
+TINIEST = 5e-324  # positive float, which stands for a probability that underflows
 Number = int | float | np.ndarray  # a scalar, or an array that broadcasts with the others
 
 
@@ -29,6 +32,7 @@ class Variance:
     mean: float
     seed: float  # A: variance of the mean from the seeds, with the seed x example noise in it
     test: float  # B: variance of the mean from the choice of test images; more seeds do not shrink it
+    test_error: float  # standard error of B
     noise: float  # MS_R: variance of one score from seed x example chance
 
 
@@ -51,86 +55,73 @@ def t_upper_tail(value: Number, df: Number) -> Number:
     return tail
 
 
-def half_width(
-    alpha: Number,
-    seed_variance: Number,
-    seed_df: Number,
-    test_variance: Number,
-    test_df: Number = math.inf,
-    *,
-    seed_split: float = 1.0,
-    test_split: float = 1.0,
-) -> Number:
-    """Half the width of the 1 - alpha interval. All arguments broadcast, so a simulation is one call.
+def leg(alpha: Number, variance: Number, df: Number = math.inf, split: float = 1.0) -> Number:
+    """Half the width that one source of chance asks for alone. All arguments broadcast."""
+    reach: Number = t_quantile(split * np.asarray(alpha) / 2, df) * np.sqrt(variance)
+    return reach
 
-    `seed_split` and `test_split` are the shares of alpha that a sequential rule grants to each part.
+
+@dataclass(frozen=True, kw_only=True)
+class Part:
+    """One source of chance in a mean."""
+
+    variance: float  # of the mean, from this source
+    df: float | None = None  # degrees of freedom of that variance; None: it is as good as known
+    split: float = 1.0  # the share of alpha that a sequential rule grants it
+
+    def reach(self, alpha: float) -> float:
+        """Half the width that this source asks for alone."""
+        return float(leg(alpha, self.variance, self.df or math.inf, self.split))
+
+    def alpha(self, distance: float) -> float:
+        """The alpha at which it asks for that much."""
+        return 2 * float(t_upper_tail(distance / math.sqrt(self.variance), self.df or math.inf)) / self.split
+
+
+def half_width(alpha: float, *parts: Part) -> float:
+    """Half the width of the 1 - alpha interval."""
+    return math.hypot(*(part.reach(alpha) for part in parts))
+
+
+def p_value(distance: float, *parts: Part) -> float:
+    """The two-sided p-value: the alpha with `half_width(alpha, *parts) == abs(distance)`, at most 1.
+
+    It lies between what the parts ask for if each had the whole distance, and if each had its equal share as
+    a leg of the hypotenuse.
     """
-    seeds = t_quantile(seed_split * np.asarray(alpha) / 2, seed_df) * np.sqrt(seed_variance)
-    images = t_quantile(test_split * np.asarray(alpha) / 2, test_df) * np.sqrt(test_variance)
-    width: Number = np.hypot(seeds, images)
-    return width
+    distance, live = abs(distance), [part for part in parts if part.variance > 0]
+    if distance == 0 or not live:
+        return float(distance == 0)
+    least, most = (
+        math.log(max(TINIEST, *(part.alpha(share) for part in live)))
+        for share in (distance, distance / math.sqrt(len(live)))
+    )
+    most = min(most, 0.0)
+    if least >= most:
+        return math.exp(most)
+
+    def gap(log_alpha: float) -> float:
+        return half_width(math.exp(log_alpha), *live) / distance - 1
+
+    if gap(most) >= 0 or gap(least) <= 0:  # as good as one part alone: rounding decides
+        return math.exp(most if gap(most) >= 0 else least)
+    return math.exp(brentq(gap, least, most, xtol=1e-15, rtol=1e-14))
 
 
-def p_value(
-    distance: float,
-    seed_variance: float,
-    seed_df: float,
-    test_variance: float,
-    test_df: float = math.inf,
-    *,
-    seed_split: float = 1.0,
-    test_split: float = 1.0,
-) -> float:
-    """The two-sided p-value: the alpha with `half_width(alpha, ...) == abs(distance)`, at most 1.
+def pseudo_examples(low: float, high: float) -> tuple[float, ...]:
+    """The scores of the pseudo-examples, half a weight each, for scores in low..high.
 
-    The distance is the hypotenuse of a seed leg and a test-set leg; the angle between them is found at
-    which both legs ask for the same alpha. It takes only tail probabilities: small p keep their digits.
+    Nobody right, everybody right, only those that count against it, only those that count for it (Agresti &
+    Min 2005, Stat Med 24:729): for a difference -1, 0, 0, 1, for one accuracy 0, 0, 1, 1.
     """
-    distance = abs(distance)
-    if distance == 0:
-        return 1.0
-    seed_scale, test_scale = math.sqrt(seed_variance), math.sqrt(test_variance)
-
-    def alpha_of_seeds(leg: float) -> float:
-        return 2 * float(t_upper_tail(leg / seed_scale, seed_df)) / seed_split
-
-    def alpha_of_images(leg: float) -> float:
-        return 2 * float(t_upper_tail(leg / test_scale, test_df)) / test_split
-
-    if seed_scale == 0 and test_scale == 0:
-        return 0.0
-    if seed_scale == 0:
-        return min(1.0, alpha_of_images(distance))
-    if test_scale == 0:
-        return min(1.0, alpha_of_seeds(distance))
-
-    def gap(angle: float) -> float:
-        return _log(alpha_of_seeds(distance * math.sin(angle))) - _log(
-            alpha_of_images(distance * math.cos(angle))
-        )
-
-    right = math.pi / 2
-    if gap(right) >= 0:  # even with the whole distance on the seed leg, alpha stays above that of the images
-        return min(1.0, alpha_of_seeds(distance))
-    if gap(0.0) <= 0:
-        return min(1.0, alpha_of_images(distance))
-    angle = brentq(gap, 0.0, right, xtol=1e-15, rtol=1e-14)
-    # The longer leg fixes alpha with the smaller relative error.
-    if angle > right / 2:
-        return min(1.0, alpha_of_seeds(distance * math.sin(angle)))
-    return min(1.0, alpha_of_images(distance * math.cos(angle)))
+    return (low, high, 0.0, low + high)
 
 
-def _log(probability: float) -> float:
-    return math.log(max(probability, 5e-324))  # the smallest positive float stands for an underflow
-
-
-def summarise(scores: Float[np.ndarray, "seed example"], bound: float | None) -> Variance:
+def summarise(scores: Float[np.ndarray, "seed example"], pseudo: Sequence[float] = ()) -> Variance:
     """Mean and variance parts of an array of at least two seeds and two examples.
 
-    The two-way analysis of variance (Owen 2007, AoAS 1:386). Where no score can leave [-bound, bound], two
-    pseudo-examples (half of one at each bound, one at 0) keep B above zero when few examples differ
-    (Agresti & Min 2005, Stat Med 24:729). With `bound=None` (a loss) B is the plain unbiased estimate.
+    The two-way analysis of variance (Owen 2007, AoAS 1:386). `pseudo`: as `pseudo_examples`, which keep B
+    above zero when few examples differ. Without them (a loss) B is the plain unbiased estimate, at least 0.
 
     Raises: EvidenceError with fewer than two seeds or two examples.
     """
@@ -144,20 +135,24 @@ def summarise(scores: Float[np.ndarray, "seed example"], bound: float | None) ->
     residual = scores - of_example
     residual -= (of_seed - mean)[:, None]
     ms_residual = _sum_of_squares(residual) / ((n - 1) * (m - 1))
+    # What each example alone says about the variance between examples.
+    each = np.square(of_example - mean) - np.square(residual).sum(axis=0) / (n * (n - 1))
+    between = mean_square_of_examples(ss_example, n, m, mean, pseudo)
     return Variance(
         mean=mean,
         seed=ms_seed / (n * m),
-        test=max(mean_square_of_examples(ss_example, n, m, mean, bound) - ms_residual, 0.0)
-        / (n * (m if bound is None else m + 2)),
+        test=max(between - ms_residual, 0.0) / (n * (m + len(pseudo) / 2)),
+        test_error=float(each.std(ddof=1)) / m**1.5,
         noise=ms_residual,
     )
 
 
-def mean_square_of_examples(ss_example: float, n: int, m: int, mean: float, bound: float | None) -> float:
-    """The mean square between examples, with the two pseudo-examples where the scores have a bound."""
-    if bound is None:
-        return ss_example / (m - 1)
-    return (ss_example + n * (bound**2 + 2 * mean**2)) / (m + 1)
+def mean_square_of_examples(
+    ss_example: float, n: int, m: int, mean: float, pseudo: Sequence[float] = ()
+) -> float:
+    """The mean square between examples, the pseudo-examples among them."""
+    more = n * sum((score - mean) ** 2 for score in pseudo) / 2
+    return (ss_example + more) / (m - 1 + len(pseudo) / 2)
 
 
 def _sum_of_squares(values: np.ndarray) -> float:

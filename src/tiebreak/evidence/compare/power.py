@@ -20,6 +20,7 @@ from tiebreak.evidence.compare.sequential import TEST_SPLIT, SequentialPlan
 
 MAX_SEEDS = 1_000  # "no number of seeds": beyond what anyone trains
 QUANTILE_POINTS = 2_000
+FLOOR_ERRORS = 0.84  # standard errors: an estimate of B = 0 leaves that much open in one study of five
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,6 +66,9 @@ def setting_from_pilot(
 ) -> Setting:
     """The setting that a finished comparison shows, its seed SD inflated as too few seeds call for.
 
+    B is estimated as 0 in a third of pilots of two seeds; it is taken to be at least what such an estimate
+    does not exclude.
+
     Raises: EvidenceError with one seed, or a comparison of unpaired seeds.
     """
     if pilot.seed_variance is None or not pilot.seed_differences:
@@ -75,7 +79,7 @@ def setting_from_pilot(
     seed_sd = math.sqrt(pilot.seed_variance * pilot.n_seeds)
     return Setting(
         seed_sd=inflate_pilot(seed_sd, pilot.n_seeds) if inflate else seed_sd,
-        test_sd=math.sqrt(pilot.test_variance),
+        test_sd=math.sqrt(max(pilot.test_variance, FLOOR_ERRORS * (pilot.test_error or 0.0))),
         level=level,
         comparisons=comparisons,
         sequential=sequential,

@@ -12,7 +12,7 @@ from jaxtyping import Float
 
 from tiebreak.errors import EvidenceError, did_you_mean
 from tiebreak.evidence.compare.comparison import Comparison, compare_scores
-from tiebreak.evidence.compare.judgement import Judgement, common_seeds
+from tiebreak.evidence.compare.judgement import Judgement, judge_study
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.simultaneous import rank
 from tiebreak.evidence.compare.until_decided import take_looks
@@ -25,10 +25,19 @@ from tiebreak.results.run import Run, log_likelihood
 class Quantity:
     """Something measured on each test image of each seed, of which more is better."""
 
-    scores: dict[str, Float[np.ndarray, "seed example"]]  # by contender
-    bound: float | None  # no difference of two scores leaves [-bound, bound]
+    scores: dict[str, dict[int, Float[np.ndarray, " example"]]]  # by contender and seed
     unit: str
     scale: float  # from a score to its unit
+    bound: float | None  # no difference of two scores leaves [-bound, bound]
+    pseudo_images: bool = True
+
+    def compare(self, a: str, b: str, level: float) -> Comparison | None:
+        """The difference over the seeds that both have; None if there is none."""
+        of_a, of_b = self.scores[a], self.scores[b]
+        rows = [of_a[seed] - of_b[seed] for seed in sorted(of_a.keys() & of_b.keys())]
+        if not rows:
+            return None
+        return compare_scores(np.stack(rows), bound=self.bound, pseudo_images=self.pseudo_images, level=level)
 
 
 def compare_quantity(results: Results, quantity: str) -> tuple[Judgement, ...]:
@@ -38,17 +47,18 @@ def compare_quantity(results: Results, quantity: str) -> tuple[Judgement, ...]:
 
     Raises: EvidenceError for an unknown quantity, a class without test images, or nothing to compare.
     """
-    if len(results.labels) < 2:
-        raise EvidenceError("a comparison needs at least 2 contenders, got 1.")
-    seeds, level = judged_seeds(results)
-    measured = measure_scores(results, seeds, quantity)
-
-    def versus(a: str, b: str) -> Comparison:
-        difference = measured.scores[a] - measured.scores[b]
-        return compare_scores(difference, bound=measured.bound, level=level)
-
-    means = {label: float(scores.mean()) for label, scores in measured.scores.items()}
-    ranking = rank(means, versus, baseline=results.rule.baseline, level=level)
+    if quantity == "accuracy":
+        return judge_study(results).judgements
+    results, level = judged_results(results)
+    if not results.comparable:
+        raise EvidenceError(f"{results.source}: a comparison needs at least 2 contenders with runs.")
+    measured = measure_scores(results, quantity)
+    ranking = rank(
+        {label: float(np.mean(list(rows.values()))) for label, rows in measured.scores.items()},
+        lambda a, b: measured.compare(a, b, level),
+        baseline=results.rule.baseline,
+        level=level,
+    )
     judgements = []
     for pair in ranking.pairs:
         verdict = judge(pair.comparison, p_adjusted=pair.p_adjusted, n_comparisons=len(ranking.pairs))
@@ -57,37 +67,42 @@ def compare_quantity(results: Results, quantity: str) -> tuple[Judgement, ...]:
     return tuple(judgements)
 
 
-def judged_seeds(results: Results) -> tuple[tuple[int, ...], float]:
-    """The seeds that count, and the level at which a question beside the study's own is judged.
+def judged_results(results: Results) -> tuple[Results, float]:
+    """The runs that count, and the level at which a question beside the study's own is judged.
 
-    Raises: EvidenceError if no seed is finished for every contender, or no look is complete.
+    Raises: EvidenceError if no look is complete.
     """
     rule = results.rule
     if rule.looks is None:
-        return common_seeds(results), rule.level
+        return results, rule.level
     state, _ = take_looks(results)
-    if not state.seeds:
+    if not state.looks_done:
         raise EvidenceError(
             f"{results.source}: the first look, at {rule.looks[0]} seeds, is not complete, so nothing can be "
             "judged yet."
         )
-    return state.seeds, 1 - (1 - rule.level) / len(rule.looks)
+    judged = results.up_to(rule.seeds[: rule.looks[state.looks_done - 1]])
+    return judged, 1 - (1 - rule.level) / len(rule.looks)
 
 
-def measure_scores(results: Results, seeds: tuple[int, ...], quantity: str) -> Quantity:
-    classes = results.examples.class_names
-    known = ("accuracy", "loss", "brier", *classes)
+def measure_scores(results: Results, quantity: str) -> Quantity:
+    """What each test image of each run scores.
+
+    Raises: EvidenceError for an unknown quantity, unknown probabilities, or a class of under 2 test images.
+    """
+    names, truth = results.examples.class_names, results.examples.truth
+    known = ("accuracy", "loss", "brier", *names)
     if quantity not in known:
         raise EvidenceError(f'nothing called "{quantity}" can be compared. {did_you_mean(quantity, known)}')
-    scores = {}
-    for contender in results.contenders:
-        rows = [_score(contender.runs[seed], results.examples.truth, quantity, classes) for seed in seeds]
-        scores[contender.label] = np.stack(rows)
+    scores = {
+        contender.label: {seed: _score(run, truth, quantity, names) for seed, run in contender.runs.items()}
+        for contender in results.contenders
+    }
     if quantity == "loss":
         return Quantity(scores=scores, bound=None, unit="nats of loss", scale=1.0)
     if quantity == "brier":
-        return Quantity(scores=scores, bound=2.0, unit="of Brier score", scale=1.0)
-    images = next(iter(scores.values())).shape[1]
+        return Quantity(scores=scores, bound=2.0, pseudo_images=False, unit="of Brier score", scale=1.0)
+    images = len(truth) if quantity == "accuracy" else int((truth == names.index(quantity)).sum())
     if images < 2:
         raise EvidenceError(f'the class "{quantity}" has {images} test images; a comparison needs 2.')
     return Quantity(scores=scores, bound=1.0, unit="points", scale=100.0)

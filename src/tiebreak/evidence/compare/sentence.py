@@ -44,12 +44,15 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
     lead = _amount(abs(comparison.difference), scale, unit, comparison)
     seen = f"{leader} leads {other} by {lead}" if comparison.difference else f"{a} and {b} are level"
     facts = f"({_interval(comparison, scale, sign)}{_adjusted(verdict)}; {_data(comparison)})"
+    warnings = _warnings(comparison, a, b)
     if comparison.method is Method.ONE_SEED:
         return (
             f"undecided: with one seed, {seen} {facts}, but that is about these two checkpoints only "
             f"({_p(comparison.p_value)}). {_advice(verdict)}"
         )
-    return f"undecided: {seen} {facts}. {_advice(verdict)}{_warnings(comparison, a, b)}"
+    if comparison.n_seeds == 2:  # their interval says nothing that a reader could use
+        return f"undecided: 2 seeds cannot tell; {seen} ({_data(comparison)}). {_advice(verdict)}{warnings}"
+    return f"undecided: {seen} {facts}. {_advice(verdict)}{warnings}"
 
 
 def _advice(verdict: Verdict) -> str:
@@ -60,19 +63,22 @@ def _advice(verdict: Verdict) -> str:
         return "Train at least 3 seeds."
     if comparison.n_seeds == 2:
         return "Train a third seed: two show too little of the luck of the seed."
+    seeds = f"{step.seeds or 0:,} seeds in all on these test images"
+    chance = _chance(step.chance or 0.0)
     if step.need is Need.MORE_SEEDS and step.total is not None:
-        return f"If the true difference is near this, about {step.total:,} seeds in all would decide it."
+        return f"About {seeds} would decide it with a chance of about {chance}."
+    text = f"Even with {seeds}, the chance to decide it is {chance}"
     if step.need is Need.MORE_IMAGES and step.total is not None:
         return (
-            "More seeds help little, for the test set's own sampling error remains; if the true difference "
-            f"is near this, about {step.total:,} test images would decide it."
+            f"{text}; if the true difference is near this, about {step.total:,} test images probably would."
         )
     if step.need is Need.A_MARGIN:
-        return (
-            "No reasonable number of seeds or test images would show a lead this small; "
-            "declare an equivalence margin to ask whether it matters."
-        )
-    return "No reasonable number of seeds or test images would decide it."
+        return f"{text}; declare an equivalence margin to ask whether a lead this small matters."
+    return f"{text}."
+
+
+def _chance(value: float) -> str:
+    return "under 1%" if value < 0.01 else "over 99%" if value > 0.99 else f"{value:.0%}"
 
 
 def _interval(comparison: Comparison, scale: float, sign: int) -> str:

@@ -3,22 +3,24 @@
 A repeated confidence interval (Jennison & Turnbull 1984, Control Clin Trials 5:33) at each look. The seed
 part is a union bound over the L looks; the test-set part is one draw that all looks share, and needs none:
 
-    HW_k^2 = t(1 - alpha / (2 L), n_k - 1)^2 * A_k  +  z(1 - 0.75 * alpha / 2)^2 * B_k
+    HW_k^2 = t(1 - alpha / (2 L), n_k - 1)^2 * A_k  +  t(1 - 0.75 * alpha / 2, m - 1)^2 * B_k
 
-The share 0.75 was found by simulation over all ratios of A to B: any-look error of at most 4.7% at alpha 5%,
-9.4% at 10%, 0.91% at 1%. It is a numerical guarantee, not a proof. The difference at an early stop is biased
-away from 0.
+All looks hold at once, so what is known is where their intervals meet. The p-value is the alpha at which that
+ends at 0: both are one rule. The share 0.75 was found by simulation over all ratios of A to B: any-look error
+of at most 4.7% at alpha 5%, 9.4% at 10%, 0.91% at 1%. It is a numerical guarantee, not a proof. The
+difference at an early stop is biased away from 0.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from itertools import pairwise
 
+import numpy as np
+
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison
-from tiebreak.evidence.compare.interval import check_level, half_width, p_value, t_quantile
+from tiebreak.evidence.compare.interval import Part, check_level, half_width, leg, p_value
 from tiebreak.evidence.compare.simultaneous import holm
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising
 
@@ -70,6 +72,7 @@ class Snapshot:
     difference: float
     seed_variance: float  # A
     test_variance: float  # B
+    test_df: float  # degrees of freedom of B
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,7 +81,7 @@ class Decision:
 
     stop: bool
     reason: Reason
-    difference: float
+    difference: float  # at the latest look; the end of the interval next to it, should it lie outside
     ci_low: float
     ci_high: float
     level: float
@@ -100,6 +103,7 @@ def snapshot(comparison: Comparison) -> Snapshot:
         difference=comparison.difference,
         seed_variance=comparison.seed_variance,
         test_variance=comparison.test_variance,
+        test_df=comparison.units - 1,
     )
 
 
@@ -151,7 +155,7 @@ def _decide(
     p_equivalence: float | None,
 ) -> Decision:
     now, alpha = history[-1], 1 - plan.level
-    low, high = repeated_interval(plan, now, plan.level)
+    low, high = np.clip(joint_interval(plan, history, plan.level), -1.0, 1.0).tolist()
     last = looks_done == len(plan.looks)
     if p <= alpha:
         reason = Reason.A_BETTER if sign > 0 else Reason.B_BETTER
@@ -165,7 +169,7 @@ def _decide(
     return Decision(
         stop=stop,
         reason=reason,
-        difference=now.difference,
+        difference=min(max(now.difference, low), high),
         ci_low=low,
         ci_high=high,
         level=plan.level,
@@ -176,44 +180,53 @@ def _decide(
     )
 
 
-def repeated_interval(plan: SequentialPlan, at: Snapshot, level: float) -> tuple[float, float]:
-    """The interval of one look that allows for all looks of the plan, at any level."""
-    reach = float(
-        half_width(
-            1 - level,
-            at.seed_variance,
-            float(at.n_seeds - 1),
-            at.test_variance,
-            seed_split=1 / len(plan.looks),
-            test_split=TEST_SPLIT,
-        )
+def parts_of(plan: SequentialPlan, at: Snapshot) -> tuple[Part, Part]:
+    """What the interval of one look counts, so that it allows for all looks of the plan."""
+    return (
+        Part(variance=at.seed_variance, df=at.n_seeds - 1, split=1 / len(plan.looks)),
+        Part(variance=at.test_variance, df=at.test_df, split=TEST_SPLIT),
     )
-    return max(at.difference - reach, -1.0), min(at.difference + reach, 1.0)
 
 
-def _p(plan: SequentialPlan, now: Snapshot, distance: float) -> float:
-    return p_value(
-        distance,
-        now.seed_variance,
-        float(now.n_seeds - 1),
-        now.test_variance,
-        seed_split=1 / len(plan.looks),
-        test_split=TEST_SPLIT,
-    )
+def joint_interval(plan: SequentialPlan, history: Sequence[Snapshot], level: float) -> tuple[float, float]:
+    """Where the intervals of all looks so far meet, at any level.
+
+    Should two of them contradict each other (at most in 1 - level of studies), it is that of the look which
+    is the surest that there is a difference.
+    """
+    reach = [half_width(1 - level, *parts_of(plan, at)) for at in history]
+    ends = [(at.difference - half, at.difference + half) for at, half in zip(history, reach, strict=True)]
+    low, high = max(low for low, _ in ends), min(high for _, high in ends)
+    if low > high:
+        low, high = ends[min(range(len(history)), key=lambda look: _p_differs(plan, history[look]))]
+    return low, high
+
+
+def _p_differs(plan: SequentialPlan, at: Snapshot) -> float:
+    return p_value(at.difference, *parts_of(plan, at))
 
 
 def _sequential_p(plan: SequentialPlan, history: Sequence[Snapshot]) -> tuple[float, float]:
     """The smallest p of all looks so far, and the difference at that look for its sign."""
-    return min((_p(plan, at, at.difference), at.difference) for at in history)
+    return min((_p_differs(plan, at), at.difference) for at in history)
 
 
 def _sequential_p_equivalence(plan: SequentialPlan, history: Sequence[Snapshot]) -> float | None:
-    """The smallest alpha of all looks at which the repeated interval lay inside the margin."""
+    """The smallest alpha at which the looks' intervals meet inside the margin.
+
+    One look may show that the difference is below the margin, another that it is above minus the margin.
+    """
     margin = plan.equivalence
     if margin is None:
         return None
-    inside = [at for at in history if abs(at.difference) < margin]
-    return min((_p(plan, at, margin - abs(at.difference)) for at in inside), default=1.0)
+    sides = [
+        min((p_value(room, *parts_of(plan, at)) for at, room in rooms if room > 0), default=1.0)
+        for rooms in (
+            [(at, margin - at.difference) for at in history],
+            [(at, margin + at.difference) for at in history],
+        )
+    ]
+    return max(sides)
 
 
 def _is_futile(plan: SequentialPlan, now: Snapshot) -> bool:
@@ -221,7 +234,7 @@ def _is_futile(plan: SequentialPlan, now: Snapshot) -> bool:
     if now.seed_variance >= SEEDS_SETTLED * now.test_variance:
         return False
     alpha = 1 - plan.level
-    band = float(t_quantile(FUTILITY_SPLIT * alpha / 2, math.inf)) * math.sqrt(now.test_variance)
+    band = float(leg(alpha, now.test_variance, now.test_df, FUTILITY_SPLIT))
     margin = plan.equivalence
     return abs(now.difference) <= band and (margin is None or abs(now.difference) + band >= margin)
 

@@ -2,16 +2,15 @@
 
 The looks are part of the plan and so are fixed before the first run. What is judged is always the latest
 complete look, or the one at which the rule said stop, whatever else the folder holds: neither an
-interruption nor a report in between can change it. A seed that failed for one contender is no pair and is
-left out.
+interruption nor a report in between can change it. Each pair is judged by the seeds that both have finished.
 """
 
-from collections.abc import Mapping
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tiebreak.evidence.compare.comparison import Comparison, compare_predictions
+from tiebreak.evidence.compare.comparison import Comparison, compare_runs
 from tiebreak.evidence.compare.sequential import (
     Decision,
     Reason,
@@ -20,15 +19,16 @@ from tiebreak.evidence.compare.sequential import (
     all_stopped,
     look,
     look_all,
-    repeated_interval,
+    parts_of,
     snapshot,
 )
-from tiebreak.evidence.compare.simultaneous import Ranking, rank
+from tiebreak.evidence.compare.simultaneous import RANKABLE, Ranking, rank
 from tiebreak.evidence.compare.verdict import Need, NextStep, Outcome, Verdict, next_step
 from tiebreak.results.results import Results, Rule
 
 Pair = tuple[str, str]
-Correct = Mapping[str, Mapping[int, np.ndarray]]  # contender -> seed -> right or wrong on each test image
+Seeds = tuple[int, ...]
+Correct = dict[str, dict[int, np.ndarray]]  # contender -> seed -> right or wrong on each test image
 
 OUTCOMES = {
     Reason.A_BETTER: Outcome.A_BETTER,
@@ -43,8 +43,8 @@ class LookState:
 
     looks: tuple[int, ...]  # as declared: seeds in all
     looks_done: int
-    seeds: tuple[int, ...]  # judged at the latest look: those that every contender has finished
-    decisions: dict[Pair, Decision]  # empty before two seeds are finished by all
+    seeds: tuple[int, ...]  # judged at the latest look: those that two contenders or more have finished
+    decisions: dict[Pair, Decision]  # of the pairs that have finished at least two seeds together
     stopped: bool  # by the rule, or because that was the last look
 
     @property
@@ -58,63 +58,85 @@ def sequential_plan(rule: Rule) -> SequentialPlan:
     return SequentialPlan(looks=rule.looks or (), level=rule.level, equivalence=rule.equivalence)
 
 
+def planned_seeds(rule: Rule, looks_done: int) -> tuple[Seeds, ...]:
+    """The seeds planned up to each look so far."""
+    return tuple(rule.seeds[:count] for count in (rule.looks or ())[:looks_done])
+
+
 def take_looks(results: Results) -> tuple[LookState, Ranking | None]:
     """Take all complete looks of a study in order, up to the one at which the rule says stop.
 
-    The ranking's intervals and p-values allow for all looks; it is None while fewer than two seeds are
-    finished by every contender.
+    The ranking's intervals and p-values allow for all looks; it is None before a pair of contenders has
+    finished two seeds together.
     """
     rule, labels = results.rule, results.labels
-    looks = rule.looks or ()
     correct = {label: results.correct(label) for label in labels}
-    state = LookState(looks=looks, looks_done=0, seeds=(), decisions={}, stopped=False)
+    state = LookState(looks=rule.looks or (), looks_done=0, seeds=(), decisions={}, stopped=False)
     ranking = None
-    history: list[tuple[int, ...]] = []
-    for done, count in enumerate(looks, start=1):
+    for done, count in enumerate(state.looks, start=1):
         planned = rule.seeds[:count]
-        if not all(contender.ended(seed) for contender in results.contenders for seed in planned):
+        if not all(map(results.ended, planned)):
             break
-        usable = tuple(seed for seed in planned if all(seed in correct[label] for label in labels))
-        if len(usable) >= 2 and (not history or len(usable) > len(history[-1])):
-            history.append(usable)
-        decisions: dict[Pair, Decision] = {}
-        if history:
-            ranking, decisions = _look(rule, correct, history, done)
-        stopped = done == len(looks) or (bool(decisions) and all_stopped(decisions))
-        state = LookState(looks=looks, looks_done=done, seeds=usable, decisions=decisions, stopped=stopped)
+        ranking, decisions = _look(rule, correct, done) if results.comparable else (None, {})
+        pairs = len(labels) - 1 if rule.baseline else len(labels) * (len(labels) - 1) // 2
+        settled = len(decisions) == pairs and all_stopped(decisions)
+        stopped = settled or not results.comparable or done == len(state.looks)
+        shared = tuple(seed for seed in planned if sum(seed in correct[label] for label in labels) > 1)
+        state = replace(state, looks_done=done, seeds=shared, decisions=decisions, stopped=stopped)
         if stopped:
             break
     return state, ranking
 
 
-def _look(
-    rule: Rule, correct: Correct, history: list[tuple[int, ...]], looks_done: int
-) -> tuple[Ranking, dict[Pair, Decision]]:
-    """The ranking and each pair's decision at the latest of some looks, given by their seeds."""
+def shared_seeds(looks: Iterable[Seeds], runs: Sequence[Container[int]]) -> list[Seeds]:
+    """The seeds that all of some runs share at each look, where it showed anything new."""
+    history: list[Seeds] = []
+    for planned in looks:
+        shared = tuple(seed for seed in planned if all(seed in one for one in runs))
+        if len(shared) > max(1, len(history[-1]) if history else 0):
+            history.append(shared)
+    return history
+
+
+def _look(rule: Rule, correct: Correct, looks_done: int) -> tuple[Ranking | None, dict[Pair, Decision]]:
+    """The ranking and each pair's decision at one look."""
     plan = sequential_plan(rule)
+    planned = planned_seeds(rule, looks_done)
     snapshots: dict[Pair, list[Snapshot]] = {}
 
-    def versus(a: str, b: str) -> Comparison:
-        found = [_compare(correct, a, b, seeds, plan.level) for seeds in history]
+    def versus(a: str, b: str) -> Comparison | None:
+        history = shared_seeds(planned, (correct[a], correct[b]))
+        if not history:
+            return None
+        found = [
+            compare_runs(
+                *({seed: correct[label][seed] for seed in seeds} for label in (a, b)), level=plan.level
+            )
+            for seeds in history
+        ]
         snapshots[a, b] = [snapshot(comparison) for comparison in found]
-        alone = look(plan, snapshots[a, b], looks_done)
-        return replace(found[-1], ci_low=alone.ci_low, ci_high=alone.ci_high, p_value=alone.p_value)
+        return at_looks(plan, found[-1], look(plan, snapshots[a, b], looks_done))
 
-    def interval(comparison: Comparison, level: float) -> tuple[float, float]:
-        return repeated_interval(plan, snapshot(comparison), level)
-
-    latest = history[-1]
-    accuracy = {
-        label: float(np.mean([rows[seed].mean() for seed in latest])) for label, rows in correct.items()
+    judged = {
+        label: [row for seed, row in runs.items() if seed in planned[-1]] for label, runs in correct.items()
     }
-    ranking = rank(accuracy, versus, baseline=rule.baseline, level=plan.level, interval=interval)
+    accuracy = {label: float(np.mean([row.mean() for row in rows])) for label, rows in judged.items() if rows}
+    few = {label for label, rows in judged.items() if len(rows) < RANKABLE}
+    ranking = rank(accuracy, versus, few, baseline=rule.baseline, level=plan.level)
     family = {(pair.a, pair.b): snapshots[pair.a, pair.b] for pair in ranking.pairs}
-    return ranking, look_all(plan, family, looks_done)
+    return (ranking if family else None), look_all(plan, family, looks_done)
 
 
-def _compare(correct: Correct, a: str, b: str, seeds: tuple[int, ...], level: float) -> Comparison:
-    one, other = (np.stack([correct[label][seed] for seed in seeds]) for label in (a, b))
-    return compare_predictions(one, other, level=level, seeds=seeds)
+def at_looks(plan: SequentialPlan, latest: Comparison, decision: Decision) -> Comparison:
+    """The comparison of the latest look, with the interval that allows for all looks."""
+    return replace(
+        latest,
+        difference=decision.difference,
+        ci_low=decision.ci_low,
+        ci_high=decision.ci_high,
+        p_value=decision.p_value,
+        parts=parts_of(plan, snapshot(latest)),
+    )
 
 
 def sequential_verdict(

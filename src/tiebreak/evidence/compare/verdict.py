@@ -4,14 +4,16 @@ import math
 from dataclasses import dataclass
 from enum import StrEnum
 
+import numpy as np
 from scipy.special import ndtri
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, Method, interval_at, p_value_at
 from tiebreak.evidence.compare.power import detectable_factor
+from tiebreak.evidence.compare.predict import chance_of_deciding
 
 POWER = 0.8  # advice is for the number that would decide in four of five studies
-MAX_ADVICE = 200  # times what there is: beyond it, no number is named
+MOST_SEEDS, MOST_IMAGES = 10, 200  # times what there is: beyond it, no number is named
 
 
 class Outcome(StrEnum):
@@ -41,6 +43,8 @@ class NextStep:
 
     need: Need
     total: int | None = None
+    seeds: int | None = None  # in all, on the same test images ...
+    chance: float | None = None  # ... and the probability that they decide it
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,26 +127,30 @@ def next_step(
     *,
     seeds_may_help: bool = True,
 ) -> NextStep:
-    """What would decide it with 80% power, if the difference is truly the one seen.
+    """What would decide it with a chance of 80%.
 
-    Either may do: showing the difference, or (with a margin) showing that it lies inside. Seeds or images are
-    named by which has to grow by the smaller factor; images alone where a rule has found seeds to be futile.
+    More seeds, if up to ten times as many do: that is about the images there are. Else more images, if the
+    difference is truly the one seen: either showing it or (with a margin) showing that it lies inside. Images
+    alone are named where a rule has found seeds to be futile.
     """
     if comparison.seed_variance is None or comparison.n_seeds == 2:
         return NextStep(need=Need.MORE_SEEDS, total=3)
-    n, m, seed_variance = comparison.n_seeds, comparison.n_examples, comparison.seed_variance
+    n, m = comparison.n_seeds, comparison.n_examples
+    seeds = np.arange(n + 1, MOST_SEEDS * n + 1)
+    chances = chance_of_deciding(comparison, seeds, margin, n_comparisons)
+    enough = chances >= POWER
+    best = int(enough.argmax()) if enough.any() else -1
+    total, chance = int(seeds[best]), float(chances[best])
+    if seeds_may_help and enough.any():
+        return NextStep(need=Need.MORE_SEEDS, total=total, seeds=total, chance=chance)
     test_variance = 0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance
     routes = _routes(comparison, margin, n_comparisons)
-    seeds = min(_seeds(seed_variance * n, test_variance, distance, c) for distance, c in routes)
-    images = min(_images(seed_variance, test_variance, distance, c) * m for distance, c in routes)
-    # Where large-sample factors ask for no further image, it is the few seeds that leave it open.
-    if seeds_may_help and seeds <= MAX_ADVICE * n and (seeds / n <= images / m or images <= m):
-        return NextStep(need=Need.MORE_SEEDS, total=max(math.ceil(seeds), n + 1))
-    if test_variance > 0 and images <= MAX_ADVICE * m:
-        return NextStep(need=Need.MORE_IMAGES, total=max(_two_digits(images), m + 1))
-    if margin is None:
-        return NextStep(need=Need.A_MARGIN)
-    return NextStep(need=Need.MORE_SEEDS if seeds_may_help else Need.MORE_IMAGES)
+    images = min(_images(comparison.seed_variance, test_variance, distance, c) for distance, c in routes)
+    if test_variance > 0 and images <= MOST_IMAGES:
+        many = max(_two_digits(images * m), m + 1)
+        return NextStep(need=Need.MORE_IMAGES, total=many, seeds=total, chance=chance)
+    need = Need.A_MARGIN if margin is None else Need.MORE_SEEDS if seeds_may_help else Need.MORE_IMAGES
+    return NextStep(need=need, seeds=total, chance=chance)
 
 
 def equivalence_p(comparison: Comparison, margin: float) -> float:
@@ -161,12 +169,6 @@ def _routes(comparison: Comparison, margin: float | None, n_comparisons: int) ->
         # Both one-sided tests must pass; with the difference near 0 each is at risk of half of the misses.
         routes.append((room, float(ndtri(level) + ndtri((1 + POWER) / 2)) ** 2))
     return routes
-
-
-def _seeds(seed_square: float, test_variance: float, distance: float, c: float) -> float:
-    """Seeds on this test set; `seed_square` is the variance of one pair's difference."""
-    room = distance**2 - c * test_variance
-    return 2 + c * seed_square / room if room > 0 else math.inf
 
 
 def _images(seed_variance: float, test_variance: float, distance: float, c: float) -> float:

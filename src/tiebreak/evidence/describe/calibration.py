@@ -14,6 +14,7 @@ from tiebreak.evidence.describe.predictions import Predicted
 from tiebreak.evidence.describe.quality import Spread, spread
 
 BINS = 15  # of equal width in confidence, as in the paper
+REDRAWN = 200  # times the labels are drawn anew to see what ECE is by chance
 LARGEST = 20.0  # temperatures are sought between 1/20 and 20
 TINY = float(np.finfo(np.float32).tiny)  # a probability that was stored as 0
 
@@ -35,6 +36,7 @@ class Calibration:
 
     label: str
     ece: Spread  # expected calibration error over seeds, a fraction
+    ece_by_chance: Spread  # that of a model which is right exactly as often as it says
     ece_scaled: Spread
     loss: Spread  # mean cross entropy in nats
     loss_scaled: Spread
@@ -56,6 +58,7 @@ def calibrate(predicted: Predicted) -> Calibration:
     return Calibration(
         label=predicted.label,
         ece=spread([expected_error(reliability(probs, truth)) for probs in plain]),
+        ece_by_chance=spread([error_by_chance(probs) for probs in plain]),
         ece_scaled=spread([expected_error(reliability(probs, truth)) for probs in scaled]),
         loss=spread([mean_loss(probs, truth) for probs in plain]),
         loss_scaled=spread([mean_loss(probs, truth) for probs in scaled]),
@@ -90,6 +93,21 @@ def reliability(
 def expected_error(bins: tuple[ReliabilityBin, ...]) -> float:
     """Expected calibration error (ECE): |accuracy - confidence|, weighted by each bin's share."""
     return sum(entry.share * abs(entry.accuracy - entry.confidence) for entry in bins)
+
+
+def error_by_chance(probs: Float[np.ndarray, "N K"], bins: int = BINS) -> float:
+    """The mean ECE if the labels came from the probabilities: what so few images show of a perfect model.
+
+    ECE is a mean of distances, which chance can only add to. The draws are the same for the same input.
+    """
+    confidence = probs.max(axis=1).astype(np.float64)
+    which = np.clip(np.ceil(confidence * bins).astype(np.int64) - 1, 0, bins - 1)
+    draws = np.random.default_rng(0)
+    total = 0.0
+    for _ in range(REDRAWN):
+        surplus = (draws.random(len(confidence)) < confidence) - confidence
+        total += np.abs(np.bincount(which, weights=surplus, minlength=bins)).sum() / len(confidence)
+    return float(total / REDRAWN)
 
 
 def fit_temperature(probs: Float32[np.ndarray, "N K"], truth: Int64[np.ndarray, " N"]) -> float:

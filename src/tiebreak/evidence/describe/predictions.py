@@ -46,13 +46,9 @@ class Predicted:
 def predicted_by(results: Results, label: str) -> Predicted:
     """All of a contender's finished runs.
 
-    Raises: EvidenceError if none has finished, or one has no probabilities.
+    Raises: EvidenceError if one has no probabilities, or no run has finished.
     """
     runs = list(results.of(label).runs.values())
-    if not runs:
-        raise EvidenceError(
-            f"{results.source}: no run of {label} has finished; train it before looking at it."
-        )
     probs, val_probs, val_truth = (
         [part for run in runs if (part := getattr(run, name)) is not None]
         for name in ("probs", "val_probs", "val_truth")

@@ -22,6 +22,7 @@ class ContenderSummary:
     """One contender over its finished seeds. Accuracies are fractions, losses means over images."""
 
     label: str
+    recipe: str | None  # how it was trained, in words
     seeds: tuple[int, ...]
     failed: dict[int, str]  # seed -> reason
     missing: tuple[int, ...]  # seeds not run yet
@@ -43,19 +44,13 @@ def spread(values: list[float]) -> Spread:
 
 
 def summarise_contenders(results: Results) -> tuple[ContenderSummary, ...]:
-    """One summary a contender, in the order of the plan.
-
-    Raises: EvidenceError if a contender has no finished run.
-    """
+    """One summary for each contender that has a run, in the order of the plan."""
     return tuple(_summarise(results, label) for label in results.labels)
 
 
 def _summarise(results: Results, label: str) -> ContenderSummary:
     contender, truth = results.of(label), results.examples.truth
     runs = list(contender.runs.values())
-    if not runs:
-        reason = f": {next(iter(contender.failed.values()))}" if contender.failed else ""
-        raise EvidenceError(f"{results.source}: no run of {label} has finished{reason}.")
     train_acc, val_acc, val_loss = (_last(runs, curve) for curve in ("train_acc", "val_acc", "val_loss"))
     timings = [run.timing for run in runs if run.timing]
     cost = runs[0].cost
@@ -63,6 +58,7 @@ def _summarise(results: Results, label: str) -> ContenderSummary:
         raise EvidenceError(f"{results.source}: a finished run of {label} lacks its cost or timing.")
     return ContenderSummary(
         label=label,
+        recipe=contender.recipe,
         seeds=tuple(contender.runs),
         failed=contender.failed,
         missing=tuple(seed for seed in results.rule.seeds if not contender.ended(seed)),

@@ -22,6 +22,7 @@ class Explanation:
     size: Size | None = None
     data: DataCurve | None = None
     shift: Breakdown | None = None
+    unanswered: tuple[str, ...] = ()  # what was asked in vain, and why
 
     @property
     def sentences(self) -> list[str]:
@@ -35,4 +36,4 @@ class Explanation:
             self.shift and text.shift_sentences(self.shift),
         ]
         # The caution about a single seed is the same for all of them: once is enough.
-        return list(dict.fromkeys(sentence for part in parts if part for sentence in part))
+        return [*dict.fromkeys(sentence for part in parts if part for sentence in part), *self.unanswered]

@@ -31,6 +31,9 @@ class Equivalent:
     images_a: float | None
     ci_low: float | None
     ci_high: float | None
+    level: float = 0.95  # of the interval
+    fewer: bool = False  # with the fewest images measured, A is surely above it already
+    more: bool = False  # with the most, A is surely below it still
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,6 +97,9 @@ def equivalent_images(
         images_a=meets(lambda difference: difference.difference),
         ci_low=meets(lambda difference: difference.ci_high),
         ci_high=meets(lambda difference: difference.ci_low),
+        level=level,
+        fewer=differences[0].ci_low > 0,
+        more=differences[-1].ci_high < 0,
     )
 
 

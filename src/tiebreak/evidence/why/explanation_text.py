@@ -3,9 +3,8 @@
 from tiebreak.evidence.compare.comparison import Comparison, Method
 from tiebreak.evidence.why.efficiency import DataCurve, Equivalent
 from tiebreak.evidence.why.robustness import Breakdown, DistortedPoint
-from tiebreak.evidence.why.spatial import Arrangement, Ladder, SelfCheck, Size
+from tiebreak.evidence.why.spatial import Arrangement, CheckResult, Ladder, SelfCheck, Size
 
-WIDE = 0.2  # an interval of more than 20 points says little
 NEGLIGIBLE = 0.01  # an effect under one point is called small, whatever its interval
 
 
@@ -54,17 +53,18 @@ def _share(answer: Arrangement) -> str:
 
 def self_check_sentence(check: SelfCheck) -> str:
     """Whether the model that cannot see arrangement stayed where it was."""
-    change = _amount(check.change)
-    if check.passed and check.change.ci_high - check.change.ci_low > WIDE:
+    what = f"{check.label}, to which pixel order means nothing, changed by {_amount(check.change)}"
+    margin = f"{100 * check.margin:g} points"
+    if check.result is CheckResult.PASSED:
+        return f"Self-check passed: {what}, which is surely less than {margin}."
+    if check.result is CheckResult.OPEN:
         return (
-            f"Self-check: {check.label}, to which pixel order means nothing, changed by {change}; that "
-            "does not speak against the answer, but an interval so wide could hardly have shown a fault."
+            f"Self-check open: {what}; that does not speak against the answer, but a change of {margin} is "
+            "not excluded: train more seeds, or test on more images."
         )
-    if check.passed:
-        return f"Self-check passed: {check.label}, to which pixel order means nothing, changed by {change}."
     return (
-        f"SELF-CHECK FAILED: {check.label}, to which pixel order means nothing, changed by {change} when "
-        "the pixels were permuted; something else differs between the two, so do not rely on this answer."
+        f"SELF-CHECK FAILED: {what} when the pixels were permuted; something else differs between the two, "
+        "so do not rely on this answer."
     )
 
 
@@ -108,14 +108,16 @@ def data_sentences(answer: DataCurve) -> list[str]:
 def _equivalent_sentence(point: Equivalent, answer: DataCurve) -> str:
     start = f"What {answer.b} reaches with {point.images_b:,} images, {answer.a}"
     fewest, most = answer.points[0].images, answer.points[-1].images
+    if point.more:
+        return f"{start} does not reach with {most:,}."
+    if point.fewer:
+        return f"{start} reaches with fewer than {fewest:,}."
+    low = f"fewer than {fewest:,}" if point.ci_low is None else f"{point.ci_low:,.0f}"
+    high = f"more than {most:,}" if point.ci_high is None else f"{point.ci_high:,.0f}"
+    ends = f"{100 * point.level:g}% CI {low} to {high}"
     if point.images_a is None:
-        at_all = answer.points[-1].accuracy_a.mean
-        reached = next(p.accuracy_b.mean for p in answer.points if p.images == point.images_b)
-        where = f"does not reach with {most:,}" if at_all < reached else f"reaches with fewer than {fewest:,}"
-        return f"{start} {where}."
-    low = "fewer" if point.ci_low is None else f"{point.ci_low:,.0f}"
-    high = "more than measured" if point.ci_high is None else f"{point.ci_high:,.0f}"
-    return f"{start} reaches with about {point.images_a:,.0f} (95% CI {low} to {high})."
+        return f"{start} may reach with a number of images that {fewest:,} to {most:,} do not show ({ends})."
+    return f"{start} reaches with about {point.images_a:,.0f} ({ends})."
 
 
 def shift_sentences(answer: Breakdown) -> list[str]:

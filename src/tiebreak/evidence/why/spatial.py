@@ -10,20 +10,23 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float
 from scipy.optimize import brentq
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison, Method, compare_scores, interval_at
 from tiebreak.evidence.describe.quality import Spread, spread
 from tiebreak.results.results import Results
 from tiebreak.results.run import Cost
 
 Scores = Float[np.ndarray, "S M"]  # 1 where the test image was classified correctly, else 0
 
-SELF_CHECK_LEVEL = 0.99  # of the interval that must hold 0: a false alarm in one study of a hundred
+SELF_CHECK_LEVEL = 0.99  # of the interval that speaks of a fault: a false alarm in one study of a hundred
+SELF_CHECK_MARGIN = 0.02  # a change of accuracy by less would not matter to the answer
+SELF_CHECK_ALPHA = 0.05  # how often a fault of the margin's size may pass
 SHARE_LIMIT = 100.0  # a share whose interval reaches further is as good as unknown
 
 
@@ -36,16 +39,33 @@ class Share:
     ci_high: float | None
 
 
+class CheckResult(StrEnum):
+    """What a self-check shows."""
+
+    PASSED = "passed"  # the change is surely smaller than the margin
+    FAILED = "failed"  # there surely is a change, and it may be larger
+    OPEN = "open"
+
+
 @dataclass(frozen=True, kw_only=True)
 class SelfCheck:
-    """A model to which pixel order means nothing must not notice a permutation."""
+    """A model to which pixel order means nothing must not notice a permutation: a test of equivalence."""
 
     label: str
     change: Comparison  # accuracy on permuted pixels minus accuracy on the images as they are
+    margin: float = SELF_CHECK_MARGIN
 
     @property
-    def passed(self) -> bool:
-        return self.change.ci_low <= 0 <= self.change.ci_high
+    def result(self) -> CheckResult:
+        if (
+            self.change.method is Method.ONE_SEED
+        ):  # two checkpoints, which another seed would have changed too
+            return CheckResult.OPEN
+        low, high = interval_at(self.change, 1 - 2 * SELF_CHECK_ALPHA)
+        if -self.margin < low and high < self.margin:
+            return CheckResult.PASSED
+        holds_0 = self.change.ci_low <= 0 <= self.change.ci_high
+        return CheckResult.OPEN if holds_0 else CheckResult.FAILED
 
 
 @dataclass(frozen=True, kw_only=True)

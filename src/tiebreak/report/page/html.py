@@ -216,11 +216,12 @@ def _inside(stored: StoredStudy, chains: dict[str, Any]) -> list[dict[str, Any]]
     """Section 8, a contender each: a picture of its first layer, and the tables of its first step."""
     anatomies = read_anatomies(stored.folder)
     shown = []
-    for contender in stored.study.contenders:
-        label = contender.label
+    for label in (contender.label for contender in stored.study.contenders):
+        if not stored.finished(label):
+            continue
         entry: dict[str, Any] = {"label": label, "picture": None, "anatomy": anatomies.contenders.get(label)}
         entry["left_out"] = anatomies.left_out.get(label)
-        if label in chains and stored.finished(label):
+        if label in chains:
             seed = next(iter(stored.finished(label)))
             images = first_layer_images(
                 read_weights(stored, label, seed), chains[label], stored.header.data.image_shape

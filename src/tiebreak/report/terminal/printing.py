@@ -171,9 +171,10 @@ def print_evidence(
         say(f"{told}The truly best is among those marked, with a confidence of at least {sure}.\n", console)
     for judgement in judgements:
         console.print(judgement.sentence, style="bold", markup=False, highlight=False, soft_wrap=True)
-        source = uncertainty(judgement.verdict.comparison)
-        if source is not None and len(judgements) <= FEW_PAIRS:
-            say(f"  {source}", console)
+        beside = (judgement.beside, uncertainty(judgement.verdict.comparison))
+        for line in beside if len(judgements) <= FEW_PAIRS else ():
+            if line is not None:
+                say(f"  {line}", console)
     for note in notes:
         say(f"Note: {note}", console)
 

@@ -52,7 +52,7 @@ def arrangement_as_json(answer: Arrangement) -> dict[str, Any]:
         "lead_interval": interval_as_json(answer.lead),
         "lead_permuted_interval": interval_as_json(answer.lead_permuted),
         "accuracy": {label: spread_as_json(spread) for label, spread in answer.accuracy.items()},
-        "self_check": {"model": check.label, "passed": check.passed, **interval_as_json(check.change)},
+        "self_check": {"model": check.label, "result": check.result.value, **interval_as_json(check.change)},
     }
 
 

@@ -1,7 +1,7 @@
 """The numbers of a study as plain values, which every view (terminal, JSON, notebook, page) draws from."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from tiebreak.evidence.claims.outcome import ClaimOutcome
@@ -110,6 +110,7 @@ def contender_as_json(summary: ContenderSummary) -> dict[str, Any]:
         "val_loss": spread_as_json(summary.val_loss),
         "test_loss": spread_as_json(summary.test_loss),
         "gap": spread_as_json(summary.gap),
+        "recipe": summary.recipe,
         "params": summary.cost.params,
         "flops": summary.cost.flops,
         "train_seconds": list(summary.train_seconds.values),
@@ -134,17 +135,14 @@ def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
         "margin": judgement.verdict.margin,
         "p_equivalence": judgement.verdict.p_equivalence,
         "seed_share": comparison.seed_share,
-        "test_share": comparison.test_share,
         "pair_correlation": comparison.pair_correlation,
         "seed_differences": list(comparison.seed_differences),
         "n_seeds": comparison.n_seeds,
         "n_examples": comparison.n_examples,
         "verdict": judgement.verdict.outcome.value,
-        "next_step": {
-            "need": judgement.verdict.next_step.need.value,
-            "total": judgement.verdict.next_step.total,
-        },
+        "next_step": asdict(judgement.verdict.next_step),
         "sentence": judgement.sentence,
+        "scope": judgement.scope,
     }
 
 
@@ -185,6 +183,7 @@ def claim_as_json(outcome: ClaimOutcome) -> dict[str, Any]:
         "high": outcome.high,
         "level": outcome.level,
         "n_seeds": outcome.n_seeds,
+        "reason": outcome.reason,
     }
 
 
@@ -214,7 +213,7 @@ def ranking_table(ranking: Ranking) -> Table:
     rows = []
     for standing in ranking.standings:
         letters = [standing.letters] if ranking.baseline is None else []
-        best = "yes" if standing.may_be_best else "no"
+        best = {True: "yes", False: "no", None: "cannot tell"}[standing.may_be_best]
         rows.append((standing.name, f"{100 * standing.accuracy:.1f}", *letters, best))
     return Table(columns=tuple(columns), rows=tuple(rows), text_columns=("letters", "may be best"))
 
