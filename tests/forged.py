@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tiebreak.study.seal import SEAL, canonical, digest
+from tiebreak.sealed import SEAL, canonical, digest
 
 
 def edit_json(path: Path, change: Callable[[dict[str, Any]], object]) -> None:

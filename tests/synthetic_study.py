@@ -1,6 +1,6 @@
 """Study folders with made-up predictions, written as the driver writes them."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +19,11 @@ CLASSES = ("cat", "dog", "ship")
 PLACEMENT = Placement(device="cpu", precision="fp32")
 
 
-def facts(test_images: int) -> DataFacts:
+def facts(test_images: int, classes: Sequence[str] = CLASSES) -> DataFacts:
     return DataFacts(
         name="made-up",
         fingerprint="0" * 64,
-        class_names=CLASSES,
+        class_names=tuple(classes),
         image_shape=(1, 8, 8),
         train_images=90,
         val_images=100,
@@ -35,11 +35,11 @@ def facts(test_images: int) -> DataFacts:
     )
 
 
-def result(correct: np.ndarray, params: int = 100) -> RunResult:
+def result(correct: np.ndarray, params: int = 100, classes: int = len(CLASSES)) -> RunResult:
     """A finished run that gets these test images right, each answer with a probability of 0.8."""
-    labels = np.arange(len(correct)) % len(CLASSES)
-    answers = np.where(correct, labels, (labels + 1) % len(CLASSES))
-    probs = np.full((len(correct), len(CLASSES)), 0.1, dtype=np.float32)
+    labels = np.arange(len(correct)) % classes
+    answers = np.where(correct, labels, (labels + 1) % classes)
+    probs = np.full((len(correct), classes), 0.2 / (classes - 1), dtype=np.float32)
     probs[np.arange(len(correct)), answers] = 0.8
     accuracy = float(correct.mean())
     curve = {"train_loss": [1.0], "train_acc": [0.9], "val_loss": [1.0], "val_acc": [accuracy]}
@@ -68,14 +68,16 @@ def write_study(
     *,
     seeds: Iterable[int] | None = None,
     failed: Iterable[tuple[str, int]] = (),
+    classes: Sequence[str] = CLASSES,
 ) -> Path:
     """Write the runs of some seeds (default: all); `correct`: contender -> bool [seed, example]."""
-    begin_study(folder, study, facts(next(iter(correct.values())).shape[1]), describe_environment())
+    test_images = next(iter(correct.values())).shape[1]
+    begin_study(folder, study, facts(test_images, classes), describe_environment())
     for number, contender in enumerate(study.contenders, start=1):
         for seed in study.seeds if seeds is None else seeds:
             if (contender.label, seed) in failed:
                 write_failed_run(folder, contender, seed, "the loss is not a number")
             else:
-                run = result(correct[contender.label][seed], params=100 * number)
+                run = result(correct[contender.label][seed], 100 * number, len(classes))
                 write_run(folder, contender, seed, run, "cpu", 1)
     return folder

@@ -97,6 +97,20 @@ def test_the_same_study_twice_is_the_same_to_the_byte(tiebreak, tmp_path):
         assert content(tmp_path / "one", pattern) == content(tmp_path / "two", pattern)
 
 
+def test_what_cannot_be_drawn_is_a_note_beside_the_verdict(tiebreak, monkeypatch):
+    def fails(*_: object) -> None:
+        raise RuntimeError("no\nink")
+
+    monkeypatch.setattr("tiebreak.report.figures.curves.save_figure", fails)
+    done = tiebreak("compare", *SMALL, "--json")
+    assert done.status == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert answer["comparisons"]
+    assert "figures could not be drawn: no ink." in answer["notes"]
+    assert "Note: figures could not be drawn: no ink." in done.stderr
+    assert "figures could not be drawn: no ink." in (Path(answer["study"]) / "report.html").read_text()
+
+
 def test_asking_again_trains_nothing_and_says_the_same(tiebreak, tmp_path):
     first = tiebreak("compare", *SMALL, "--json")
     before = content(tmp_path, "run.json")

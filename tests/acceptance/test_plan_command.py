@@ -126,7 +126,10 @@ def test_a_pilot_needs_two_seeds_and_two_contenders(tmp_path, predicted, tiebrea
     alone = make_study(contenders=contenders("cnn"), seeds=3)
     write_study(tmp_path / "one", one_seed, predicted)
     write_study(tmp_path / "alone", alone, predicted)
-    for folder, message in (("one", "a pilot needs at least 2 seeds"), ("alone", "at least 2 contenders")):
+    for folder, message in (
+        ("one", "a pilot needs at least 2 seeds that 2 contenders share"),
+        ("alone", "2 contenders share"),
+    ):
         done = tiebreak("plan", "--difference", 0.01, "--pilot", folder)
         assert done.status == 2
         assert message in done.stderr

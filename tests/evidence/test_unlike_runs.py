@@ -19,10 +19,12 @@ from tiebreak.evidence.claims.outcome import Finding, claim_line
 from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.judgement import judge_study
 from tiebreak.evidence.compare.notes import fisher_exact
+from tiebreak.evidence.compare.power import setting_from_pilot
 from tiebreak.evidence.compare.quantities import compare_quantity
 from tiebreak.evidence.compare.scope import scope, time_taken
 from tiebreak.evidence.compare.verdict import Outcome
 from tiebreak.evidence.describe.quality import summarise_contenders
+from tiebreak.evidence.plan.budget import basis_from_pilot
 from tiebreak.report.text.tables import judgement_as_json
 from tiebreak.study.plan import make_study, parse_contender
 from tiebreak.study.questions import Question, matched_mlp, needed_contenders
@@ -169,3 +171,19 @@ def test_a_question_whose_runs_are_missing_leaves_the_others_their_answers(tmp_p
     assert answer.arrangement is not None and answer.size is None
     assert answer.sentences[-1].startswith("Cannot answer size: ")
     assert f"{lost} cannot be judged: all 3 runs failed (the loss is not a number)" in answer.sentences[-1]
+
+
+def test_a_plan_is_for_the_pair_that_is_named(tmp_path):
+    correct = world(0.9, 0.6, 0.7)
+    results = study_results(
+        read_study(write_study(tmp_path / "s", planned("abc"), correct, failed=[("c", s) for s in range(4)]))
+    )
+    # With one seed in common, c is no pair to plan for; a and b are.
+    for basis in (basis_from_pilot(results), basis_from_pilot(results, chosen=("b", "a"))):
+        assert basis.source == "a pilot of 5 seeds: a against b"
+        alone = setting_from_pilot(compare_predictions(correct["a"][:5], correct["b"][:5]), comparisons=3)
+        assert basis.setting == alone
+    with pytest.raises(EvidenceError, match="needs at least 2 seeds that a and c share"):
+        basis_from_pilot(results, chosen=("a", "c"))
+    with pytest.raises(EvidenceError, match="no contender 'd'; there are a, b, c"):
+        basis_from_pilot(results, chosen=("a", "d"))

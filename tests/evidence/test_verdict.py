@@ -208,3 +208,12 @@ def test_a_verdict_survives_json() -> None:
 def test_a_margin_must_be_positive() -> None:
     with pytest.raises(EvidenceError, match=r"must be above 0 \(0\.01 is one point\), got -1"):
         judge(compare(0.9, 0.8), equivalence=-1.0)
+
+
+def test_seeds_as_likely_as_not_are_named_with_their_chance() -> None:
+    """Before anything is said to be out of reach: ten times the seeds, and how likely they are to do it."""
+    verdict = judge(crossed(0.004, 1e-5, 1e-7))
+    assert verdict.next_step.need is Need.MORE_SEEDS
+    assert verdict.next_step.total == 50
+    assert 0.5 <= (verdict.next_step.chance or 0) < 0.8
+    assert "About 50 seeds in all on these test images would decide it" in sentence(verdict, "cnn", "mlp")

@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from forged import edit_bytes
 from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.results.run import Cost, History, Timing
+from tiebreak.sealed import SEAL, canonical, digest
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, make_study, parse_contender
 from tiebreak.study.record import DataFacts
-from tiebreak.study.seal import SEAL, canonical, digest
 from tiebreak.study.store import begin_study, read_study, write_failed_run, write_run
 from tiebreak.study.study_file import StudyFile, interpret, read_study_file
 from tiebreak.training.checkpoint import this_machine

@@ -5,17 +5,20 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
-from tiebreak.actions.judge import Verdicts, judge
+from opened_page import Opened
+from synthetic_study import write_study
+from tiebreak.actions.judge import Verdicts, findings, judge
+from tiebreak.actions.keep import keep_for_the_page
+from tiebreak.actions.page import write_study_page
 from tiebreak.actions.run import run
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, make_dataset
-from tiebreak.report.page.html import write_page
-from tiebreak.report.page.sheet import keep_sheet
+from tiebreak.report.text.findings import Findings
 from tiebreak.study.driver import run_study
-from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import Contender, DataChoice, Execution, make_study
 from tiebreak.training.recipe import Recipe
 
@@ -151,11 +154,30 @@ def kinds(tmp_path_factory: pytest.TempPathFactory, _fresh_cache: None) -> Verdi
     for _ in run_study(plan, data, folder, PLAIN):
         pass
     results = judge(folder)
-    keep_inside(results.stored, data)
-    keep_sheet(results.folder, results.results, data)
-    write_page(results.stored, results.results, results.contenders, results.judgements)
+    keep_for_the_page(results, data)
+    write_study_page(results)
     code.unlink()
     return results
+
+
+@pytest.fixture(scope="session")
+def crowd(tmp_path_factory: pytest.TempPathFactory) -> Verdicts:
+    """Twelve contenders with made-up predictions, one of whose runs failed."""
+    labels = ["mlp", "cnn", *(f"wide-residual-network(width=64,depth=12,variant={v})" for v in "ABCDEFGHIJ")]
+    plan = make_study(contenders=tuple(Contender(label=label, model="mlp") for label in labels), seeds=3)
+    draws = np.random.default_rng(0)
+    hard = draws.random(600)
+    correct = {
+        label: hard[None] + 0.3 * draws.random((3, 600)) < 0.95 - 0.03 * ((place + 3) % len(labels))
+        for place, label in enumerate(labels)
+    }
+    folder = tmp_path_factory.mktemp("studies") / "many"
+    return judge(write_study(folder, plan, correct, failed=[("mlp", 2)]))
+
+
+@pytest.fixture(scope="session")
+def many(crowd: Verdicts) -> Findings:
+    return findings(crowd)
 
 
 @pytest.fixture
@@ -163,9 +185,7 @@ def write_again() -> Callable[[Path], str]:
     """Makes the page of a study folder from its files; without the figures, which take longer."""
 
     def write(folder: Path) -> str:
-        results = judge(folder)
-        page = write_page(results.stored, results.results, results.contenders, results.judgements)
-        return page.read_text(encoding="utf-8")
+        return write_study_page(judge(folder)).read_text(encoding="utf-8")
 
     return write
 
@@ -186,24 +206,6 @@ def browser() -> Iterator[Any]:
         started = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         yield started
         started.close()
-
-
-class Opened:
-    """A page and what it complained about or asked for."""
-
-    def __init__(self, browser: Any, file: Path, **context: Any) -> None:
-        self.context = browser.new_context(**context)
-        self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
-        self.complaints: list[str] = []
-        self.requests: list[str] = []
-        self.page.on("console", lambda message: self.complaints.append(message.text))
-        self.page.on("pageerror", lambda error: self.complaints.append(str(error)))
-        self.page.on("dialog", lambda dialog: self.complaints.append(dialog.message) or dialog.dismiss())
-        self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.goto(file.as_uri())
-        self.page.wait_for_selector("html[data-charts=drawn]")
-        self.page.wait_for_selector("html[data-live=ready]")
 
 
 @pytest.fixture

@@ -1,12 +1,19 @@
 """The page in a real browser: quiet, complete, escaped, readable at any width, usable by keyboard."""
 
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from tiebreak.actions.judge import Verdicts
+from opened_page import Opened
+from synthetic_study import write_study
+from tiebreak.actions.judge import Verdicts, as_json, judge
+from tiebreak.actions.page import write_study_page
 from tiebreak.evidence.describe.predictions import predicted_by
+from tiebreak.report.text.findings import Findings, summary_sentence
+from tiebreak.study.plan import Contender, make_study
 
 SECTIONS = [
     "verdict", "curves", "cost", "classes", "confusion", "mistakes",
@@ -35,8 +42,9 @@ def test_hostile_names_are_text(look: Any) -> None:
     assert look.page.locator("h1").inner_text().endswith('<b>cnn</b> & "co"?')
     assert look.page.locator(".banner", has_text="A note with <i>markup</i>.").is_visible()
     axis = look.page.locator("#class-acc-chart .ytick text").all_text_contents()
-    assert "</script><img src=x one…" in axis
-    assert '<b>cnn</b> & "co", val' in look.page.locator("#loss-chart .legendtext").all_text_contents()
+    assert "</script><i…or=alert(1)>" in axis
+    legend = look.page.locator("#curves .legend label").all_inner_texts()
+    assert [text.strip() for text in legend] == ["mlp", '<b>cnn</b> & "co"']
 
 
 def test_a_confusion_cell_shows_its_images(look: Any, study: Verdicts) -> None:
@@ -131,6 +139,112 @@ def test_fits_the_screen_and_has_no_serious_barrier(
     serious = [f"{v['id']}: {v['nodes'][0]['html']}" for v in found if v["impact"] in ("serious", "critical")]
     assert serious == []
     opened.context.close()
+
+
+@pytest.fixture(scope="module")
+def crowded(browser: Any, crowd: Verdicts) -> Iterator[Opened]:
+    """The page of twelve contenders with long names, one of whose runs failed."""
+    write_study_page(crowd)
+    opened = Opened(browser, crowd.page, viewport={"width": 1400, "height": 900})
+    yield opened
+    opened.context.close()
+
+
+def test_many_contenders_are_ranked_first_and_their_pairs_folded(crowded: Opened, many: Findings) -> None:
+    page, best = crowded.page, many.ranking.standings[0].name
+    assert crowded.complaints == []
+    assert page.locator("h1").inner_text() == "Which of 12 classifiers?"
+    assert page.locator("#verdict .verdict").all_inner_texts() == [
+        summary_sentence(many.ranking, many.judgements)
+    ]
+    ranked = page.locator("#ranking tbody th")
+    names = [
+        name or text
+        for name, text in zip(
+            ranked.evaluate_all("all => all.map(cell => cell.title)"), ranked.all_inner_texts(), strict=True
+        )
+    ]
+    assert names == [standing.name for standing in many.ranking.standings]
+    assert page.locator("#verdict details p").count() == 66
+    assert not page.locator("#verdict details p").first.is_visible()
+    chart = page.evaluate("DATA.verdicts.map(v => [v.a, v.b])")
+    assert len(chart) == 11 and all(best in pair for pair in chart)
+
+
+def test_the_sign_is_the_verdicts(crowded: Opened, many: Findings) -> None:
+    first = many.judgements[0]
+    chosen = crowded.page.locator("#classes select").evaluate_all(
+        "all => all.map(one => one.selectedOptions[0].textContent)"
+    )
+    assert chosen == [first.a, first.b]
+
+
+def test_notes_are_the_same_everywhere(crowded: Opened, crowd: Verdicts) -> None:
+    banners = crowded.page.locator("#verdict .banner").all_inner_texts()
+    assert list(crowd.notes) == banners[: len(crowd.notes)] == as_json(crowd)["notes"]
+    assert "mlp, seed 2 failed: the loss is not a number." in banners
+
+
+def test_sections_are_numbered_from_one(crowded: Opened) -> None:
+    assert crowded.page.locator("h2").count() == 10
+    style = "getComputedStyle(document.querySelectorAll('h2')[{}], '::before').content"
+    assert "counter(section)" in crowded.page.evaluate(style.format(0))
+
+
+def test_a_legend_hides_contenders_from_all_charts(crowded: Opened) -> None:
+    page = crowded.page
+    boxes = page.locator("#curves .legend input")
+    assert boxes.count() == 12
+    dots = page.locator("#curves .legend .dot").evaluate_all("all => all.map(dot => dot.style.color)")
+    assert len(set(dots)) == 12
+    assert not page.locator("#show-train").is_checked(), "24 curves would be too many at first"
+    lines = "document.getElementById('{}').data.length"
+    before = [page.evaluate(lines.format(chart)) for chart in ("cost-chart", "reliability-chart")]
+    boxes.nth(3).uncheck()
+    assert not page.locator("#calibration .legend input").nth(3).is_checked()
+    after = [page.evaluate(lines.format(chart)) for chart in ("cost-chart", "reliability-chart")]
+    assert after == [count - 1 for count in before]
+    boxes.nth(3).check()
+
+
+def test_no_axis_of_a_percentage_goes_beyond(crowded: Opened) -> None:
+    axes = {"acc-chart": "y", "cost-chart": "y", "class-acc-chart": "x", "reliability-chart": "x"}
+    for chart, axis in axes.items():
+        low, high = crowded.page.evaluate(f"document.getElementById('{chart}').layout.{axis}axis.range")
+        assert 0 <= low < high <= 100
+
+
+def test_rows_of_the_two_charts_of_classes_line_up(crowded: Opened) -> None:
+    tops = "all => all.map(tick => Math.round(tick.getBoundingClientRect().top))"
+    left, right = (
+        crowded.page.locator(f"#class-{kind}-chart .ytick text").evaluate_all(tops)
+        for kind in ("acc", "diff")
+    )
+    assert left == right and len(left) == 3
+
+
+@pytest.mark.parametrize("width", [390, 800, 1400])
+def test_many_contenders_fit_the_screen(open_page: Any, crowd: Verdicts, crowded: Opened, width: int) -> None:
+    opened = open_page(crowd.page, viewport={"width": width, "height": 900})
+    assert opened.page.evaluate("document.documentElement.scrollWidth") <= width
+    link = opened.page.locator("nav a", has_text="Try it").bounding_box()
+    assert link["x"] + link["width"] <= width
+    opened.context.close()
+
+
+def test_of_many_classes_the_most_confused_come_first(open_page: Any, tmp_path: Path) -> None:
+    classes, right = [f"c{k}" for k in range(40)], np.arange(800) % 40 != 30  # c30 is taken for c31
+    plan = make_study(contenders=tuple(Contender(label=name, model="mlp") for name in "ab"), seeds=2)
+    correct = {label: np.stack([right, right]) for label in "ab"}
+    verdicts = judge(write_study(tmp_path / "study", plan, correct, classes=classes))
+    page = open_page(write_study_page(verdicts), viewport={"width": 1400, "height": 900}).page
+    names = page.locator(".confusion").first.locator("tbody th").all_inner_texts()
+    assert names == [*classes[:10], "c30", "c31"]
+    assert page.locator("#class-acc-chart .ytick").count() == 20
+    assert page.locator("#confusion-more").inner_text().startswith("The 12 classes most often confused.")
+    page.get_by_text("Show all 40 classes").last.click()
+    assert page.locator(".confusion").first.locator("tbody th").count() == 40
+    assert "get equally many images of every class right" in page.locator("#classes-text").inner_text()
 
 
 def test_prints_in_the_colours_of_paper_without_overflow(open_page: Any, study: Verdicts) -> None:

@@ -16,12 +16,12 @@ from torch.nn import functional as F
 from torch.nn.utils import parametrizations, spectral_norm
 
 from tiebreak.actions.judge import Verdicts
+from tiebreak.actions.page import examples
 from tiebreak.models.cnn import SimpleCNN
-from tiebreak.models.layers import Chain, describe_layers
+from tiebreak.models.layers import describe_layers
 from tiebreak.models.linear import LinearClassifier
 from tiebreak.models.local import LocalNet
 from tiebreak.report.page.forward import probabilities
-from tiebreak.report.page.html import examples
 from tiebreak.report.page.live import (
     KnownImages,
     LiveModel,
@@ -31,6 +31,7 @@ from tiebreak.report.page.live import (
     pack_models,
 )
 from tiebreak.report.page.sheet import read_sheet
+from tiebreak.results.chain import Chain
 from tiebreak.rng import global_stream
 from tiebreak.study.inside import read_layers
 
@@ -192,7 +193,9 @@ def test_probabilities_are_those_of_pytorch(make: Callable[[], list[nn.Module]])
 
 
 def examples_of(results: Verdicts) -> KnownImages:
-    sheet = read_sheet(results.folder, results.stored.header.data)
+    sheet = read_sheet(
+        results.folder, len(results.results.examples.truth), len(results.results.examples.class_names)
+    )
     assert sheet is not None
     return examples(*sheet, results.stored.header.data)
 

@@ -14,7 +14,7 @@ from tiebreak.report.page.sheet import as_png, confusion_cells, draw_grid, read_
 
 
 def test_the_picture_holds_the_very_pixels(study: Verdicts, clothes: ImageDataset) -> None:
-    sheet, _ = read_sheet(study.folder, study.stored.header.data)
+    sheet, _ = read_sheet(study.folder, 500, 10)
     picture = np.array(Image.open(study.folder / "images.png"))
     for position, image in enumerate(sheet.images):
         top, left = 28 * (position // sheet.columns), 28 * (position % sheet.columns)
@@ -24,7 +24,7 @@ def test_the_picture_holds_the_very_pixels(study: Verdicts, clothes: ImageDatase
 
 
 def test_colours_keep_their_places(kinds: Verdicts) -> None:
-    sheet, _ = read_sheet(kinds.folder, kinds.stored.header.data)
+    sheet, _ = read_sheet(kinds.folder, 300, 3)
     picture = np.array(Image.open(kinds.folder / "images.png"))
     for position, image in enumerate(sheet.images):
         top, left = 16 * (position // sheet.columns), 16 * (position % sheet.columns)
@@ -33,14 +33,14 @@ def test_colours_keep_their_places(kinds: Verdicts) -> None:
 
 
 def test_no_image_twice_and_a_third_at_random(study: Verdicts) -> None:
-    sheet, _ = read_sheet(study.folder, study.stored.header.data)
+    sheet, _ = read_sheet(study.folder, 500, 10)
     indices = [image.index for image in sheet.images]
     assert len(indices) == len(set(indices)) == 500  # of 500; the limit is 600
     assert sum(image.sample for image in sheet.images) == 500 // 3
 
 
 def test_every_list_and_cell_has_its_images(study: Verdicts) -> None:
-    sheet, _ = read_sheet(study.folder, study.stored.header.data)
+    sheet, _ = read_sheet(study.folder, 500, 10)
     there = {image.index for image in sheet.images}
     a, b = (predicted_by(study.results, summary.label) for summary in study.contenders)
     assert set(find_mistakes(a, b).only_a[:12].tolist()) <= there
@@ -56,7 +56,7 @@ def test_large_images_are_fewer(
 
     before = [(study.folder / name).read_bytes() for name in ("images.png", "images.json")]
     monkeypatch.setattr(module, "MAX_BYTES", 60 * 28 * 28)
-    sheet = module.keep_sheet(study.folder, study.results, clothes)
+    sheet = module.keep_sheet(study.folder, study.results, clothes.test_images.numpy(), range(500))
     assert len(sheet.images) == 60
     assert sum(image.sample for image in sheet.images) == 20
     for name, content in zip(("images.png", "images.json"), before, strict=True):

@@ -18,11 +18,11 @@ from tiebreak.errors import CheckpointError, StudyError
 from tiebreak.report.page.live import read_weights
 from tiebreak.report.page.sheet import keep_sheet, read_sheet
 from tiebreak.report.text.explained import read_explanation
+from tiebreak.sealed import write_sealed
 from tiebreak.study.driver import run_study
 from tiebreak.study.inside import keep_inside, read_anatomies, read_layers
 from tiebreak.study.plan import Execution, Study, parse_contender
 from tiebreak.study.results import study_results
-from tiebreak.study.seal import write_sealed
 from tiebreak.study.store import read_study
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.recipe import Recipe

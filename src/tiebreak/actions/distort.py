@@ -18,8 +18,8 @@ from tiebreak.files import atomic_write, read_plain_file
 from tiebreak.models.catalog import build_model
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
+from tiebreak.sealed import digest
 from tiebreak.study.plan import Contender
-from tiebreak.study.seal import digest
 from tiebreak.study.store import WEIGHTS, StoredStudy, run_place
 from tiebreak.training.loop import predict
 from tiebreak.training.run import EVAL_BATCH_SIZE

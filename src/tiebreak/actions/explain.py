@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -12,25 +13,26 @@ from rich.console import Console
 
 from tiebreak.actions.compare import read_call
 from tiebreak.actions.distort import measure_distortions, measured_answers
+from tiebreak.actions.judge import judge
+from tiebreak.actions.keep import keep_for_the_page
 from tiebreak.actions.load import load
+from tiebreak.actions.page import write_study_page
+from tiebreak.actions.report import failure_note
 from tiebreak.actions.time_budget import Pick, parse_budget, pick, seconds_of_seed
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.names import DEFAULT_DATASET
 from tiebreak.errors import EvidenceError, StudyError
-from tiebreak.evidence.compare.judgement import judge_study
-from tiebreak.evidence.describe.quality import summarise_contenders
 from tiebreak.evidence.why.answers import Explanation
 from tiebreak.evidence.why.efficiency import DataRung, answer_data
 from tiebreak.evidence.why.robustness import answer_shift
 from tiebreak.evidence.why.spatial import Ladder, answer_arrangement, answer_ladder, answer_size
-from tiebreak.report.page.html import PAGE_FILE, write_page
-from tiebreak.report.page.sheet import keep_sheet
+from tiebreak.report.page.html import PAGE_FILE
 from tiebreak.report.terminal.console import TerminalConsole
-from tiebreak.report.terminal.printing import show_progress
-from tiebreak.report.text.explain_tables import explanation_as_json
-from tiebreak.report.text.explained import EXPLAIN_FILE
+from tiebreak.report.terminal.tables import say, say_path
+from tiebreak.report.text.explained import EXPLAIN_FILE, explanation_as_json
+from tiebreak.sealed import read_sealed, write_sealed
+from tiebreak.sinks.terminal import show_progress
 from tiebreak.study.driver import make_task, run_study
-from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     Contender,
     Execution,
@@ -50,7 +52,6 @@ from tiebreak.study.questions import (
     permuted,
 )
 from tiebreak.study.results import study_results
-from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import StoredStudy, extend_study, read_study
 from tiebreak.study.where.fork_server import has_early_server
@@ -166,17 +167,22 @@ def run_explanation(
                 console.print(f"{label}, seed {seed}: distorted test images", markup=False, highlight=False)
     explanation = answer_questions(stored, request.questions, a, b)
     write_sealed(folder / EXPLAIN_FILE, explanation_as_json(explanation))
-    from tiebreak.report.figures.explanation import (
-        save_explanation_figures,  # matplotlib, only when it is needed
-    )
-
     with console.status("Drawing figures and writing the page"):
-        save_explanation_figures(explanation, folder / "figures")
-        keep_inside(stored, data)
-        keep_sheet(folder, explanation.results, data)
-        results = explanation.results
-        write_page(stored, results, summarise_contenders(results), judge_study(results).judgements)
+        verdicts = judge(folder)
+        keep_for_the_page(verdicts, data)
+        notes = (
+            *failure_note("figures", partial(_draw_figures, explanation, folder)),
+            *failure_note("report.html", partial(write_study_page, verdicts)),
+        )
+    for note in notes:
+        say(f"Note: {note}", console)
     return explanation
+
+
+def _draw_figures(explanation: Explanation, folder: Path) -> None:
+    from tiebreak.report.figures.explanation import save_explanation_figures  # matplotlib, when it is needed
+
+    save_explanation_figures(explanation, folder / "figures")
 
 
 def answer_questions(
@@ -262,16 +268,14 @@ def at_pick(request: Request, chosen: Pick) -> Request:
 def print_explanation(explanation: Explanation, console: Console) -> None:
     """The paragraph, and where numbers and figures are."""
     results = explanation.results
-    console.print()
+    say("", console)
     for note in (*results.examples.notes, *results.notes):
-        console.print(f"Note: {note}", markup=False, highlight=False)
+        say(f"Note: {note}", console)
     heading = f"Why {explanation.b} against {explanation.a} on {results.examples.name}"
-    runs = f"{len(results.rule.seeds)} seeds, {len(results.examples.truth):,} test images"
-    console.print(f"{heading} ({runs})", style="bold", markup=False, highlight=False)
-    in_file = not console.is_terminal  # where others break lines
-    console.print(" ".join(explanation.sentences), markup=False, highlight=False, soft_wrap=in_file)
+    seeds = len(results.rule.seeds)
+    runs = f"{seeds} seed{'s' if seeds > 1 else ''}, {len(results.examples.truth):,} test images"
+    say(f"{heading} ({runs})", console, style="bold")
+    say(" ".join(explanation.sentences), console)
     folder = Path(results.source)
-    console.print(
-        f"\nStudy folder: {folder} (explain.json, figures in figures/)", markup=False, soft_wrap=True
-    )
-    console.print(f"Look at it:   {folder / PAGE_FILE}", markup=False, highlight=False, soft_wrap=True)
+    say_path(f"\nStudy folder: {folder} (explain.json, figures in figures/)", console)
+    say_path(f"Look at it:   {folder / PAGE_FILE}", console)

@@ -1,5 +1,6 @@
 """What a study folder shows: its judgement, and that as text and as JSON."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
@@ -14,15 +15,11 @@ from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, summarise_contenders
 from tiebreak.report.page.html import PAGE_FILE
 from tiebreak.report.terminal.console import TerminalConsole
-from tiebreak.report.terminal.printing import print_evidence, print_table, say
+from tiebreak.report.terminal.results import print_findings
+from tiebreak.report.terminal.tables import WIDE, say_path
 from tiebreak.report.text.explained import read_explanation
-from tiebreak.report.text.tables import (
-    contender_as_json,
-    judgement_as_json,
-    looks_as_json,
-    ranking_as_json,
-    summary_table,
-)
+from tiebreak.report.text.findings import Findings
+from tiebreak.report.text.values import contender_as_json, judgement_as_json, looks_as_json, ranking_as_json
 from tiebreak.results.results import Results
 from tiebreak.results.run import History
 from tiebreak.study.results import study_results
@@ -39,7 +36,7 @@ class Verdicts:
     ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
     looks: LookState | None = None  # of a study that trains seeds until it is decided
-    notes: tuple[str, ...] = ()  # what must be known beside the verdicts
+    notes: tuple[str, ...] = ()  # what must be known of data, runs and verdicts; every view shows it
 
     @property
     def folder(self) -> Path:
@@ -67,7 +64,7 @@ class Verdicts:
 
     def __str__(self) -> str:
         text = StringIO()
-        plain = TerminalConsole(file=text, width=120, force_terminal=False, force_jupyter=False, emoji=False)
+        plain = TerminalConsole(file=text, width=WIDE, force_terminal=False, force_jupyter=False, emoji=False)
         print_results(self, plain)
         return text.getvalue()
 
@@ -94,32 +91,37 @@ def judge(folder: Path | str) -> Verdicts:
         ranking=judged.ranking,
         judgements=judged.judgements,
         looks=judged.looks,
-        notes=judged.notes,
+        notes=tuple(dict.fromkeys((*results.examples.notes, *_failures(results), *judged.notes))),
+    )
+
+
+def _failures(results: Results) -> Iterator[str]:
+    """Why runs failed of contenders that have others, one note a reason."""
+    for contender in results.contenders:
+        for reason in dict.fromkeys(contender.failed.values()):
+            seeds = [str(seed) for seed, why in contender.failed.items() if why == reason]
+            which = f"seed{'s' if len(seeds) > 1 else ''} {', '.join(seeds)}"
+            yield f"{contender.label}, {which} failed: {reason.rstrip('.')}."
+
+
+def findings(verdicts: Verdicts) -> Findings:
+    """What every view shows of a study."""
+    return Findings(
+        results=verdicts.results,
+        summaries=verdicts.contenders,
+        ranking=verdicts.ranking,
+        judgements=verdicts.judgements,
+        notes=verdicts.notes,
+        explained=read_explanation(verdicts.folder),
     )
 
 
 def print_results(verdicts: Verdicts, console: Console) -> None:
-    """The final table, what must be said about the data, the verdict, and where the figures are."""
-    console.print()
-    print_table(summary_table(verdicts.contenders), console)
-    console.print()
-    for note in verdicts.results.examples.notes:
-        console.print(f"Note: {note}", markup=False, highlight=False)
-    for contender in (*verdicts.results.contenders, *verdicts.results.without_runs):
-        for seed, reason in contender.failed.items():
-            console.print(
-                f"Note: {contender.label}, seed {seed} failed: {reason}", markup=False, highlight=False
-            )
-    explanation = read_explanation(verdicts.folder)
-    if explanation is not None:  # its contenders were trained to answer its questions, not each other
-        say(" ".join(explanation["sentences"]), console)
-    else:
-        print_evidence(verdicts.ranking, verdicts.judgements, verdicts.notes, console)
-    if len(verdicts.results.labels) < 2:
-        say("One contender: there is nothing to compare it with.", console)
-    console.print(f"\nStudy folder: {verdicts.folder} (figures in figures/)", markup=False, soft_wrap=True)
+    """What the study shows, and where the figures are."""
+    print_findings(findings(verdicts), console)
+    say_path(f"\nStudy folder: {verdicts.folder} (figures in figures/)", console)
     if verdicts.page.is_file():
-        console.print(f"Look at it:   {verdicts.page}", markup=False, highlight=False, soft_wrap=True)
+        say_path(f"Look at it:   {verdicts.page}", console)
 
 
 def as_json(verdicts: Verdicts) -> dict[str, Any]:

@@ -6,13 +6,11 @@ from typing import Any
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
-from tiebreak.report.text.tables import (
-    Table,
-    short,
-)
+from tiebreak.report.text.tables import Table, by, short
+from tiebreak.results.anatomy import Anatomy
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import make_recipe
-from tiebreak.training.anatomy import Anatomy, examine_first_step
+from tiebreak.training.anatomy import examine_first_step
 from tiebreak.training.device import choose_device
 from tiebreak.training.recipe import Recipe
 from tiebreak.training.spec import RunSpec
@@ -46,4 +44,26 @@ def model_table(data: ImageDataset, more: Sequence[str] = ()) -> Table:
         columns=("model", "params", "FLOPs/image", "arguments and defaults"),
         rows=tuple(rows),
         text_columns=("arguments and defaults",),
+    )
+
+
+def dataset_facts(data: ImageDataset) -> list[tuple[str, str]]:
+    """What is in a data set, a name and a text each."""
+    return [
+        ("images", f"{len(data.train):,} training, {len(data.test):,} test"),
+        ("shape", f"{by(data.image_shape)} (C x H x W)"),
+        ("mean", " ".join(f"{value:.4f}" for value in data.mean)),
+        ("std", " ".join(f"{value:.4f}" for value in data.std)),
+        ("fingerprint", data.fingerprint),
+        *(("note", note) for note in data.notes),
+    ]
+
+
+def class_table(data: ImageDataset) -> Table:
+    """How many images each class has."""
+    counts = [part.targets.bincount(minlength=data.num_classes).tolist() for part in (data.train, data.test)]
+    rows = zip(data.class_names, *counts, strict=True)
+    return Table(
+        columns=("class", "training", "test"),
+        rows=tuple((name, f"{train:,}", f"{test:,}") for name, train, test in rows),
     )

@@ -12,6 +12,7 @@ def plan(
     difference: float,
     *,
     pilot: Path | str | None = None,
+    pair: tuple[str, str] | None = None,
     power: float = 0.8,
     level: float | None = None,
     test_images: int | None = None,
@@ -21,13 +22,14 @@ def plan(
 ) -> Budget:
     """Seeds and training time to show a difference in accuracy (0.01 is one point) with this power.
 
-    Arguments: `pilot` - a finished study to learn from; without one, `test_images` and `accuracy` are needed
-    and bounds are used; `level` - by default the pilot's, or 0.95; `out` - a folder for the figure.
+    Arguments: `pilot` - a finished study to learn from; `pair` - two of its contenders, by default
+    those whose difference is least certain; without a pilot, `test_images` and `accuracy` are needed and
+    bounds are used; `level` - by default the pilot's, or 0.95; `out` - a folder for the figure.
 
     Raises: StudyError or EvidenceError if something is missing or out of range.
     """
     if pilot is not None:
-        basis = basis_from_pilot(study_results(read_study(Path(pilot))), level)
+        basis = basis_from_pilot(study_results(read_study(Path(pilot))), level, pair)
     elif test_images is not None and accuracy is not None:
         basis = basis_from_defaults(
             test_images, accuracy, difference, level=0.95 if level is None else level, contenders=contenders

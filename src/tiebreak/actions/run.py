@@ -6,15 +6,14 @@ from pathlib import Path
 from rich.console import Console
 
 from tiebreak.actions.judge import Verdicts, judge
+from tiebreak.actions.keep import keep_for_the_page
 from tiebreak.actions.load import load
-from tiebreak.actions.report import draw_figures
+from tiebreak.actions.report import draw_all
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.compare.until_decided import take_looks
-from tiebreak.report.page.html import write_page
-from tiebreak.report.page.sheet import keep_sheet
-from tiebreak.report.terminal.printing import say, show_progress
+from tiebreak.report.terminal.tables import say
+from tiebreak.sinks.terminal import show_progress
 from tiebreak.study.driver import run_study
-from tiebreak.study.inside import keep_inside
 from tiebreak.study.plan import (
     Execution,
     Study,
@@ -53,13 +52,10 @@ def run(
         events = run_study(study, data, folder, execution, seeds, stop)
         for _ in show_progress(events, part, console):
             pass
-    results = judge(folder)
+    verdicts = judge(folder)
     with console.status("Drawing figures and writing the page"):
-        keep_inside(results.stored, data)
-        keep_sheet(results.folder, results.results, data)
-        draw_figures(results)
-        write_page(results.stored, results.results, results.contenders, results.judgements)
-    return results
+        keep_for_the_page(verdicts, data)
+        return draw_all(verdicts)
 
 
 def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:

@@ -1,6 +1,5 @@
 """The command line as a whole, and what its commands share."""
 
-import json
 from importlib import metadata
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -63,10 +62,17 @@ def load_data(name: str | None, **choice: Any) -> "ImageDataset":
 
 def make_console(stderr: bool = False) -> "Console":
     from tiebreak.report.terminal.console import TerminalConsole
+    from tiebreak.report.terminal.tables import WIDE
 
     console = TerminalConsole(stderr=stderr, emoji=False)  # "folder:one:" is a name
-    # Where nothing shows how wide it is (a pipe, a file), a table must not be squeezed into 80 columns.
-    return console if console.is_terminal else TerminalConsole(stderr=stderr, emoji=False, width=160)
+    return console if console.is_terminal else TerminalConsole(stderr=stderr, emoji=False, width=WIDE)
+
+
+def echo_json(value: Any) -> None:
+    """One line of JSON on stdout that every reader takes."""
+    from tiebreak.report.text.values import strict_json
+
+    typer.echo(strict_json(value))
 
 
 def leave_if_incomplete(results: "Results") -> None:
@@ -81,4 +87,4 @@ def show_results(results: "Verdicts", as_json: bool) -> None:
 
     print_results(results, make_console(stderr=as_json))
     if as_json:
-        typer.echo(json.dumps(results_as_json(results)))
+        echo_json(results_as_json(results))

@@ -1,6 +1,5 @@
 """Commands that read what is there: report, check, plan."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -10,6 +9,7 @@ from tiebreak.cli.app import (
     EXIT_NOT_ENOUGH_DATA,
     EXIT_REFUTED,
     app,
+    echo_json,
     leave_if_incomplete,
     make_console,
     show_results,
@@ -48,6 +48,10 @@ def plan(
     pilot: Annotated[
         Path | None, typer.Option(help="A study folder to learn spreads and times from.")
     ] = None,
+    pair: Annotated[
+        tuple[str, str] | None,
+        typer.Option(metavar="A B", help="Two contenders of the pilot; by default the least certain pair."),
+    ] = None,
     power: Annotated[float, typer.Option(help="The chance to show it if it is there.")] = 0.8,
     level: Annotated[float | None, typer.Option(help="Of the interval; the pilot's, or 0.95.")] = None,
     test_images: Annotated[int | None, typer.Option(min=2, help="Without a pilot: test images.")] = None,
@@ -58,12 +62,13 @@ def plan(
 ) -> None:
     """Tell how many seeds a difference needs, and the smallest that a test set can ever show."""
     from tiebreak.actions.plan import plan as plan_study
-    from tiebreak.report.terminal.printing import print_budget
-    from tiebreak.report.text.tables import budget_as_json
+    from tiebreak.report.terminal.look import print_budget
+    from tiebreak.report.text.values import budget_as_json
 
     budget = plan_study(
         difference,
         pilot=pilot,
+        pair=pair,
         power=power,
         level=level,
         test_images=test_images,
@@ -73,7 +78,7 @@ def plan(
     )
     print_budget(budget, make_console(stderr=as_json))
     if as_json:
-        typer.echo(json.dumps(budget_as_json(budget)))
+        echo_json(budget_as_json(budget))
 
 
 @app.command(
@@ -87,7 +92,7 @@ def check(
     """Hold claims against a study. Exit status: 0 all shown, 1 one refuted, 3 not enough data."""
     from tiebreak.actions.check import check as check_study
     from tiebreak.evidence.claims.outcome import Finding, claim_line
-    from tiebreak.report.text.tables import claim_as_json
+    from tiebreak.report.text.values import claim_as_json
     from tiebreak.study.store import read_study
 
     outcomes = check_study(study, claims)
@@ -99,7 +104,7 @@ def check(
         )
     if as_json:
         answer = {"study": str(study), "claims": [claim_as_json(outcome) for outcome in outcomes]}
-        typer.echo(json.dumps(answer))
+        echo_json(answer)
     findings = {outcome.finding for outcome in outcomes}
     if Finding.REFUTED in findings:
         raise SystemExit(EXIT_REFUTED)

@@ -1,11 +1,10 @@
 """Commands to look around: models, anatomy, bench, data."""
 
-import json
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, data_app, load_data, make_console
+from tiebreak.cli.app import app, data_app, echo_json, load_data, make_console
 from tiebreak.cli.options import (
     BatchSize,
     DataDir,
@@ -35,7 +34,7 @@ def anatomy(
 ) -> None:
     """Walk through one training step on a real batch: zero gradients, forward, loss, backward, update."""
     from tiebreak.actions.look import examine
-    from tiebreak.report.terminal.printing import print_anatomy
+    from tiebreak.report.terminal.look import print_anatomy
 
     settings = {"batch_size": batch_size, "lr": lr}
     given: dict[str, Any] = {key: value for key, value in settings.items() if value is not None}
@@ -55,12 +54,12 @@ def models(
 ) -> None:
     """List the models with their parameters and FLOPs for a data set's images."""
     from tiebreak.actions.look import model_table
-    from tiebreak.report.terminal.printing import print_table
+    from tiebreak.report.terminal.tables import print_table
 
     data = load_data(dataset, data_dir=data_dir, resize=resize, skip_bad_images=skip_bad_images)
     shape = " x ".join(map(str, data.image_shape))
     typer.echo(f"For images of {shape} in {data.num_classes} classes ({data.name}):\n")
-    print_table(model_table(data, more or []), make_console(), coloured=False)
+    print_table(model_table(data, more or []), make_console())
 
 
 @app.command(epilog="Example: [bold]tiebreak bench --threads 2[/bold]")
@@ -80,23 +79,23 @@ def bench(
     from tiebreak.bench.loops import random_images
     from tiebreak.bench.measure import Effort, run_bench
     from tiebreak.bench.table import bench_notes, bench_table
-    from tiebreak.report.terminal.printing import print_table
+    from tiebreak.report.terminal.tables import print_table, say
 
     data = load_data(dataset, data_dir=data_dir) if dataset else random_images()
     measured = run_bench(data, threads, Effort.quick() if quick else Effort())
     console = make_console(stderr=as_json)
-    print_table(bench_table(measured), console, coloured=False)
+    print_table(bench_table(measured), console)
     for note in bench_notes(measured):
-        console.print(note, markup=False, highlight=False)
+        say(note, console)
     if as_json:
-        typer.echo(json.dumps(asdict(measured)))
+        echo_json(asdict(measured))
 
 
 @data_app.command("list")
 def data_list() -> None:
     """List the data sets that tiebreak knows."""
     from tiebreak.data.catalog import dataset_names
-    from tiebreak.report.terminal.printing import print_table
+    from tiebreak.report.terminal.tables import print_table
     from tiebreak.report.text.tables import Table
 
     rows = tuple(
@@ -104,7 +103,7 @@ def data_list() -> None:
         for name, description, at_hand in dataset_names()
     )
     columns = ("name", "what it is", "where")
-    print_table(Table(columns=columns, rows=rows, text_columns=columns), make_console(), coloured=False)
+    print_table(Table(columns=columns, rows=rows, text_columns=columns), make_console())
 
 
 @data_app.command("fetch", epilog="Example: [bold]tiebreak data fetch cifar10[/bold]")
@@ -122,7 +121,13 @@ def data_show(
     skip_bad_images: SkipBadImages = False,
 ) -> None:
     """Tell what is in a data set: images, classes, channel statistics, fingerprint."""
-    from tiebreak.report.terminal.printing import print_dataset
+    from tiebreak.actions.look import class_table, dataset_facts
+    from tiebreak.report.terminal.tables import print_table, say
 
     data = load_data(name, data_dir=data_dir, resize=resize, skip_bad_images=skip_bad_images)
-    print_dataset(data, make_console())
+    console = make_console()
+    say(data.name, console, style="bold")
+    for fact, text in dataset_facts(data):
+        say(f"{fact:<12} {text}", console)
+    say("", console)
+    print_table(class_table(data), console)

@@ -1,6 +1,5 @@
 """Commands that train: compare, run, explain."""
 
-import json
 import shlex
 import sys
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, leave_if_incomplete, make_console, show_results
+from tiebreak.cli.app import app, echo_json, leave_if_incomplete, make_console, show_results
 from tiebreak.cli.options import Json, with_study_options
 from tiebreak.errors import TiebreakError
 
@@ -70,7 +69,7 @@ def explain(
     """Ask why B leads A: train both on scrambled images, and the models between them."""
     _import_ahead(overrides)
     from tiebreak.actions.explain import make_request, print_explanation, run_explanation
-    from tiebreak.report.text.explain_tables import explanation_as_json
+    from tiebreak.report.text.explained import explanation_as_json
     from tiebreak.study.study_file import interpret
 
     if budget is not None and "seeds" in overrides:
@@ -81,7 +80,7 @@ def explain(
     explanation = run_explanation(request, execution, console=console, stop=_stoppable())
     print_explanation(explanation, console)
     if as_json:
-        typer.echo(json.dumps(explanation_as_json(explanation)))
+        echo_json(explanation_as_json(explanation))
     leave_if_incomplete(explanation.results)
 
 

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from tiebreak.errors import ModelError
 from tiebreak.models.arguments import check_dropout, check_size
 from tiebreak.models.cnn import MIN_SIZE, SimpleCNN
-from tiebreak.models.layers import Chain, Layer
+from tiebreak.results.chain import Chain, Layer
 
 TAPS = 9  # of a 3x3 filter
 

@@ -12,12 +12,14 @@ from pydantic import BaseModel, ConfigDict
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.facts import Words
 from tiebreak.errors import ModelError
-from tiebreak.models.layers import Chain, describe_layers
+from tiebreak.models.layers import describe_layers
 from tiebreak.models.users_code import users_code
+from tiebreak.results.anatomy import Anatomy
+from tiebreak.results.chain import Chain
+from tiebreak.sealed import read_sealed, write_sealed
 from tiebreak.study.driver import make_task
-from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.study.store import StoredStudy
-from tiebreak.training.anatomy import Anatomy, examine_first_step
+from tiebreak.training.anatomy import examine_first_step
 from tiebreak.training.spec import initial_model
 
 LAYERS_FILE, ANATOMY_FILE = "layers.json", "anatomy.json"

@@ -6,9 +6,9 @@ from pydantic import Field
 
 from tiebreak.data.facts import Count, Facts
 from tiebreak.results.run import Cost, History, Timing
+from tiebreak.sealed import SCHEMA_VERSION
 from tiebreak.study.environment import Environment
 from tiebreak.study.plan import Plan, Seed, Study
-from tiebreak.study.seal import SCHEMA_VERSION
 from tiebreak.training.checkpoint import Machine
 from tiebreak.training.precision import Placement
 

@@ -13,10 +13,10 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.files import read_plain_file
 from tiebreak.models.catalog import is_builtin
+from tiebreak.sealed import canonical, digest, read_sealed
 from tiebreak.study.growth import seeds_seen, tell_added
 from tiebreak.study.plan import Study
 from tiebreak.study.record import RunRecord, SeedsAdded, StudyHeader
-from tiebreak.study.seal import canonical, digest, read_sealed
 from tiebreak.study.store import (
     PREDICTIONS,
     RUN,

@@ -25,13 +25,13 @@ from tiebreak.data.dataset import ImageDataset, facts_of
 from tiebreak.data.facts import few_val_images
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write, read_plain_file, refuse_links
+from tiebreak.sealed import SCHEMA_VERSION, digest, read_sealed, write_sealed
 from tiebreak.study.environment import Environment
 from tiebreak.study.growth import first_difference, only_adds_seeds, seeds_seen, tell_added, utc_now
 from tiebreak.study.lock import HOLDER, LOCK, study_lock
 from tiebreak.study.plan import Contender, Study, folder_name
 from tiebreak.study.reading import parse_predictions, train_again
 from tiebreak.study.record import DataFacts, RunRecord, SeedsAdded, StudyHeader, is_complete
-from tiebreak.study.seal import SCHEMA_VERSION, digest, read_sealed, write_sealed
 from tiebreak.training.run import Predictions, RunResult, accuracy, mean_loss
 
 RUN, PREDICTIONS, WEIGHTS = "run.json", "predictions.npz", "weights.safetensors"

@@ -24,8 +24,8 @@ from tiebreak.models.catalog import check_logits, is_builtin
 from tiebreak.models.users_code import users_code
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
+from tiebreak.sealed import read_sealed, write_sealed
 from tiebreak.study.plan import Plan
-from tiebreak.study.seal import read_sealed, write_sealed
 from tiebreak.training.precision import PrecisionChoice, choose_placement, choose_precision
 from tiebreak.training.recipe import make_criterion, make_optimizer
 from tiebreak.training.run import EVAL_BATCH_SIZE, weights_of

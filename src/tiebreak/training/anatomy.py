@@ -5,7 +5,6 @@ Shape letters: B images of a batch, C channels, H height, W width.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 
 import torch
@@ -14,47 +13,10 @@ from torch import Tensor, nn
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.models.users_code import users_code
+from tiebreak.results.anatomy import Anatomy, LayerOutput, ParameterStep
 from tiebreak.rng import global_stream
 from tiebreak.training.recipe import make_criterion, make_optimizer
 from tiebreak.training.spec import RunSpec, initial_model, run_images
-
-
-@dataclass(frozen=True, kw_only=True)
-class LayerOutput:
-    """What one layer gave in the forward pass."""
-
-    name: str
-    kind: str  # the layer's class
-    shape: tuple[int, ...]
-    mean: float
-    std: float
-    zeros: float  # fraction of values that are exactly 0
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParameterStep:
-    """What backward and update did to one parameter."""
-
-    name: str
-    shape: tuple[int, ...]
-    has_gradient: bool
-    grad_mean_abs: float
-    grad_norm: float
-    grad_to_weight: float  # norm of the gradient / norm of the weight before the update
-    step_to_weight: float  # norm of the update / norm of the weight before it
-
-
-@dataclass(frozen=True, kw_only=True)
-class Anatomy:
-    """One step, in the order in which it happens. Both losses are of the same batch, in training mode."""
-
-    images: int  # in the batch
-    gradients_before: int  # parameters that held an old gradient before it was cleared
-    layers: tuple[LayerOutput, ...]
-    loss_before: float
-    parameters: tuple[ParameterStep, ...]
-    loss_after: float
-    warnings: tuple[str, ...]
 
 
 def examine_first_step(spec: RunSpec, data: ImageDataset, device: torch.device) -> Anatomy:

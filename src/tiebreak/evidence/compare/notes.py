@@ -11,6 +11,9 @@ from tiebreak.evidence.compare.simultaneous import RANKABLE, Ranking
 from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.results.results import Results
 
+FEW = 3  # contenders; of more, only those are told whose failures, or their difference, say something
+SPEAKS = 0.05  # a p-value that does
+
 
 def all_notes(results: Results, ranking: Ranking | None, looks: LookState | None) -> tuple[str, ...]:
     """Everything, in the order in which it bears on the verdicts."""
@@ -87,19 +90,23 @@ def _of_failures(results: Results, seeds: Sequence[int]) -> list[str]:
     failed = {one.label: sum(seed in one.failed for seed in seeds) for one in everyone}
     if not any(failed.values()):
         return []
-    counts = ", ".join(f"{failed[label]} of {ended[label]} runs of {label}" for label in ended)
-    tests = [
-        f"{a} against {b} p = {fisher_exact(failed[a], ended[a], failed[b], ended[b]):.2g}"
+    many = len(ended) > FEW
+    counts = [f"{failed[one]} of {ended[one]} runs of {one}" for one in ended if failed[one] or not many]
+    if len(counts) < len(ended):
+        counts.append("none of the others'")
+    p_values = {
+        f"{a} against {b}": fisher_exact(failed[a], ended[a], failed[b], ended[b])
         for a, b in combinations(ended, 2)
         if failed[a] * ended[b] != failed[b] * ended[a]
-    ]
+    }
+    tests = [f"{pair} p = {p:.2g}" for pair, p in p_values.items() if not many or p < SPEAKS]
     exact = f" (Fisher's exact test: {'; '.join(tests)})" if tests else ""
     given = (
         "; the verdicts hold given that training ends"
         if any(one.failed for one in results.contenders)
         else ""
     )
-    return [f"failed: {counts}{exact}{given}."]
+    return [f"failed: {', '.join(counts)}{exact}{given}."]
 
 
 def _of_pairs(results: Results, ranking: Ranking | None, seeds: Sequence[int]) -> list[str]:

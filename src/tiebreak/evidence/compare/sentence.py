@@ -64,10 +64,10 @@ def _advice(verdict: Verdict) -> str:
     if comparison.n_seeds == 2:
         return "Train a third seed: two show too little of the luck of the seed."
     seeds = f"{step.seeds or 0:,} seeds in all on these test images"
-    chance = _chance(step.chance or 0.0)
+    chance = step.chance or 0.0
     if step.need is Need.MORE_SEEDS and step.total is not None:
-        return f"About {seeds} would decide it with a chance of about {chance}."
-    text = f"Even with {seeds}, the chance to decide it is {chance}"
+        return f"About {seeds} would decide it with a chance of {_chance(chance, 'about ')}."
+    text = f"Even with {seeds}, the chance to decide it is {_chance(chance)}"
     if step.need is Need.MORE_IMAGES and step.total is not None:
         return (
             f"{text}; if the true difference is near this, about {step.total:,} test images probably would."
@@ -77,8 +77,8 @@ def _advice(verdict: Verdict) -> str:
     return f"{text}."
 
 
-def _chance(value: float) -> str:
-    return "under 1%" if value < 0.01 else "over 99%" if value > 0.99 else f"{value:.0%}"
+def _chance(value: float, about: str = "") -> str:
+    return "under 1%" if value < 0.01 else "over 99%" if value > 0.99 else f"{about}{value:.0%}"
 
 
 def _interval(comparison: Comparison, scale: float, sign: int) -> str:

@@ -13,6 +13,7 @@ from tiebreak.evidence.compare.power import detectable_factor
 from tiebreak.evidence.compare.predict import chance_of_deciding
 
 POWER = 0.8  # advice is for the number that would decide in four of five studies
+EVEN_ODDS = 0.5
 MOST_SEEDS, MOST_IMAGES = 10, 200  # times what there is: beyond it, no number is named
 
 
@@ -129,9 +130,9 @@ def next_step(
 ) -> NextStep:
     """What would decide it with a chance of 80%.
 
-    More seeds, if up to ten times as many do: that is about the images there are. Else more images, if the
-    difference is truly the one seen: either showing it or (with a margin) showing that it lies inside. Images
-    alone are named where a rule has found seeds to be futile.
+    More seeds, if up to ten times as many do (or at least are as likely to as not): that is about the images
+    there are. Else more images, if the difference is truly the one seen: either showing it or (with a margin)
+    showing that it lies inside. Images alone are named where a rule has found seeds to be futile.
     """
     if comparison.seed_variance is None or comparison.n_seeds == 2:
         return NextStep(need=Need.MORE_SEEDS, total=3)
@@ -141,7 +142,7 @@ def next_step(
     enough = chances >= POWER
     best = int(enough.argmax()) if enough.any() else -1
     total, chance = int(seeds[best]), float(chances[best])
-    if seeds_may_help and enough.any():
+    if seeds_may_help and (enough.any() or chance >= EVEN_ODDS):
         return NextStep(need=Need.MORE_SEEDS, total=total, seeds=total, chance=chance)
     test_variance = 0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance
     routes = _routes(comparison, margin, n_comparisons)

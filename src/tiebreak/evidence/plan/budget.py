@@ -46,28 +46,42 @@ class Budget:
     power: tuple[float, ...]
 
 
-def basis_from_pilot(results: Results, level: float | None = None) -> Basis:
-    """Take the pair whose difference is the least certain as the one to plan for.
+def basis_from_pilot(
+    results: Results, level: float | None = None, chosen: tuple[str, str] | None = None
+) -> Basis:
+    """What a pilot shows of the pair that is chosen; by default of the one whose difference is least certain.
 
-    Raises: EvidenceError with one contender or one seed; StudyError if a file is damaged.
+    Raises: EvidenceError where no two contenders, or not the chosen ones, share two seeds.
     """
     ranking = rank_contenders(results)
-    if ranking is None:
-        raise EvidenceError(f"{results.source}: a pilot needs at least 2 contenders, got 1.")
+    pairs = {frozenset((pair.a, pair.b)): pair for pair in (ranking.pairs if ranking else ())}
+    usable = {names: pair for names, pair in pairs.items() if pair.comparison.n_seeds > 1}
+    if chosen is not None:
+        for label in chosen:
+            results.of(label)
+        usable = {names: pair for names, pair in usable.items() if names == frozenset(chosen)}
+    if not usable:
+        who = " and ".join(chosen) if chosen else "2 contenders"
+        raise EvidenceError(f"{results.source}: a pilot needs at least 2 seeds that {who} share.")
     level = results.rule.level if level is None else level
     settings = {
-        (pair.a, pair.b): setting_from_pilot(pair.comparison, level=level, comparisons=len(ranking.pairs))
-        for pair in ranking.pairs
+        names: setting_from_pilot(pair.comparison, level=level, comparisons=len(pairs))
+        for names, pair in usable.items()
     }
-    # With the seeds of the pilot, as one scale for both parts.
-    n = ranking.pairs[0].comparison.n_seeds
-    a, b = max(settings, key=lambda pair: math.hypot(settings[pair].seed_sd / n**0.5, settings[pair].test_sd))
-    several = f", the least certain of {len(settings)} pairs" if len(settings) > 1 else ""
+
+    def uncertain(names: frozenset[str]) -> float:
+        """With the seeds of the pilot, as one scale for both parts."""
+        seeds = usable[names].comparison.n_seeds
+        return math.hypot(settings[names].seed_sd / seeds**0.5, settings[names].test_sd)
+
+    names = max(usable, key=uncertain)
+    pair = usable[names]
+    several = f", the least certain of {len(usable)} pairs" if len(usable) > 1 else ""
     return Basis(
-        source=f"a pilot of {n} seeds: {a} against {b}{several}",
-        setting=settings[a, b],
+        source=f"a pilot of {pair.comparison.n_seeds} seeds: {pair.a} against {pair.b}{several}",
+        setting=settings[names],
         seconds_per_seed=_seconds_per_seed(results),
-        test_images=ranking.pairs[0].comparison.n_examples,
+        test_images=pair.comparison.n_examples,
     )
 
 

@@ -56,7 +56,7 @@ def self_check_sentence(check: SelfCheck) -> str:
     what = f"{check.label}, to which pixel order means nothing, changed by {_amount(check.change)}"
     margin = f"{100 * check.margin:g} points"
     if check.result is CheckResult.PASSED:
-        return f"Self-check passed: {what}, which is surely less than {margin}."
+        return f"Self-check passed: {what}, shown to be less than {margin}."
     if check.result is CheckResult.OPEN:
         return (
             f"Self-check open: {what}; that does not speak against the answer, but a change of {margin} is "

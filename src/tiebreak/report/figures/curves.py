@@ -1,19 +1,20 @@
-"""Matplotlib figures. Each function draws on the axes it is given, or on new ones, and returns them."""
+"""Learning curves. Each function draws on the axes it is given, or on new ones, and returns them."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
-from tiebreak.files import atomic_write
+from tiebreak.report.figures.style import as_text, legend_beside, save_figure
 from tiebreak.report.palette import COLOURS, contender_colours
 from tiebreak.results.run import History
 
 AxesPair = tuple[Axes, Axes]
+MOST_HISTORIES = 12  # figures of single contenders; with more, they are in the comparison and the page alone
 
 
 def plot_history(
@@ -25,10 +26,13 @@ def plot_history(
     """
     runs = _as_list(histories)
     left, right = _two_axes(ax)
+    colours = {"train": COLOURS[1], "val": COLOURS[0]}
     for axes, quantity, name in ((left, "loss", "Loss"), (right, "acc", "Accuracy")):
-        for part, colour in (("train", COLOURS[1]), ("val", COLOURS[0])):
-            _draw_band(axes, _curves(runs, f"{part}_{quantity}"), part, colour)
+        lines = [
+            _draw_band(axes, _curves(runs, f"{part}_{quantity}"), colour) for part, colour in colours.items()
+        ]
         _label(axes, name, f"{title}: {name.lower()}" if title else name)
+    legend_beside(right, lines, list(colours))
     return left, right
 
 
@@ -41,40 +45,36 @@ def plot_comparison(
     """
     left, right = _two_axes(ax)
     colours = contender_colours(list(histories))
-    for label, runs in histories.items():
-        for axes, curve in ((left, "val_acc"), (right, "val_loss")):
-            _draw_band(axes, _curves(_as_list(runs), curve), label, colours[label])
-    _label(left, "Validation accuracy", "Validation accuracy")
-    _label(right, "Validation loss", "Validation loss")
+    for axes, curve, name in (
+        (left, "val_acc", "Validation accuracy"),
+        (right, "val_loss", "Validation loss"),
+    ):
+        lines = [
+            _draw_band(axes, _curves(_as_list(runs), curve), colours[label])
+            for label, runs in histories.items()
+        ]
+        _label(axes, name, name)
+    legend_beside(right, lines, list(histories))
     return left, right
 
 
 def save_figures(
     histories: Mapping[str, Sequence[History]], folder: Path, names: Mapping[str, str]
 ) -> list[Path]:
-    """Write the comparison, and each contender's curves, as PNG and SVG; gives their paths.
+    """Write the comparison, and the curves of each of few contenders, as PNG and SVG; gives their paths.
 
     `names`: the file name, without ending, for each contender's figure.
     """
-    paths = []
-    for label, runs in histories.items():
+    drawn = {label: runs for label, runs in histories.items() if runs}
+    if not drawn:
+        return []
+    figure = Figure(figsize=(10 + len(drawn) // 10, 4), layout="constrained")
+    plot_comparison(drawn, ax=figure.subplots(1, 2))
+    paths = save_figure(figure, folder / "comparison")
+    for label, runs in drawn.items() if len(drawn) <= MOST_HISTORIES else ():
         figure = Figure(figsize=(10, 4), layout="constrained")
         plot_history(runs, label, ax=figure.subplots(1, 2))
         paths += save_figure(figure, folder / f"history-{names[label]}")
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    plot_comparison(histories, ax=figure.subplots(1, 2))
-    return [*save_figure(figure, folder / "comparison"), *paths]
-
-
-def save_figure(figure: Figure, path: Path) -> list[Path]:
-    """Write one figure as path.png and path.svg."""
-    paths = [path.with_name(f"{path.name}.{kind}") for kind in ("png", "svg")]
-    # Fixed ids and no date: the same study gives the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "tiebreak", "svg.fonttype": "none"}):
-        for target in paths:
-            metadata = {"Date": None} if target.suffix == ".svg" else {"Software": None}
-            with atomic_write(target) as file:
-                figure.savefig(file, format=target.suffix[1:], dpi=150, metadata=metadata)
     return paths
 
 
@@ -95,18 +95,18 @@ def _two_axes(ax: Iterable[Axes] | None) -> AxesPair:
     return left, right
 
 
-def _draw_band(axes: Axes, curves: np.ndarray, label: str, colour: str) -> None:
+def _draw_band(axes: Axes, curves: np.ndarray, colour: str) -> Line2D:
     epochs = np.arange(1, curves.shape[1] + 1)
-    axes.plot(epochs, curves.mean(axis=0), color=colour, label=label, marker="o", markersize=3)
+    [line] = axes.plot(epochs, curves.mean(axis=0), color=colour, marker="o", markersize=3)
     if len(curves) > 1:
         axes.fill_between(
             epochs, curves.min(axis=0), curves.max(axis=0), color=colour, alpha=0.2, linewidth=0
         )
+    return line
 
 
 def _label(axes: Axes, quantity: str, title: str) -> None:
-    axes.set(xlabel="Epoch", ylabel=quantity, title=title)
+    axes.set(xlabel="Epoch", ylabel=quantity, title=as_text(title))
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.3)
-    axes.legend(frameon=False)

@@ -13,7 +13,7 @@ from tiebreak.evidence.why.answers import Explanation
 from tiebreak.evidence.why.efficiency import DataCurve
 from tiebreak.evidence.why.robustness import Breakdown, DistortedPoint
 from tiebreak.evidence.why.spatial import Arrangement, Ladder
-from tiebreak.report.figures.curves import save_figure
+from tiebreak.report.figures.style import as_text, legend_beside, save_figure
 from tiebreak.report.palette import COLOURS
 
 HIGHEST = 100.0  # accuracy, in percent; an interval that reaches further is cut there
@@ -46,17 +46,18 @@ def plot_ladder(ladder: Ladder, axes: Axes) -> Axes:
         for step, base in zip(ladder.steps, heights, strict=False)
     ]
     axes.set_ylim(0, 1.15 * max(*heights, *tops))
+    axes.set_yticks([tick for tick in axes.get_yticks() if tick <= HIGHEST])
     level = f"{100 * ladder.lead.level:g}%"
     return _finish(axes, f"What each ingredient brings ({level} intervals)")
 
 
 def plot_permutation(arrangement: Arrangement, axes: Axes) -> Axes:
     """Accuracy of both before and after the permutation; a line a contender, a dot a seed."""
-    labels = list(arrangement.accuracy)
+    labels, lines = list(arrangement.accuracy), []
     for contender, permuted, colour in zip(labels[:2], labels[2:], (COLOUR_A, COLOUR_B), strict=True):
         ends = [arrangement.accuracy[contender], arrangement.accuracy[permuted]]
         means = [100 * end.mean for end in ends]
-        axes.plot([0, 1], means, color=colour, label=contender, linewidth=2)
+        lines += axes.plot([0, 1], means, color=colour, linewidth=2)
         for place, end in enumerate(ends):
             values = 100 * np.array(end.values)
             axes.plot(np.full(len(values), place), values, "o", color=colour, alpha=0.6, markersize=5)
@@ -75,7 +76,7 @@ def plot_permutation(arrangement: Arrangement, axes: Axes) -> Axes:
         )
     axes.set_xticks([0, 1], ["images as they are", "pixels permuted"])
     axes.set_xlim(-0.45, 1.45)
-    axes.legend(frameon=False, loc="lower center")
+    legend_beside(axes, lines, labels[:2])
     _finish(axes, "What a permutation of the pixels takes away")
     axes.set_ylim(0, min(1.1 * axes.get_ylim()[1], HIGHEST))
     return axes
@@ -86,15 +87,15 @@ def plot_data_curve(curve: DataCurve, axes: Axes) -> Axes:
     images = [point.images for point in curve.points]
     means_a = np.array([100 * point.accuracy_a.mean for point in curve.points])
     means_b = np.array([100 * point.accuracy_b.mean for point in curve.points])
-    axes.plot(images, means_a, "o-", color=COLOUR_A, label=curve.a)
-    axes.plot(images, means_b, "o-", color=COLOUR_B, label=f"{curve.b} (bar: interval of its lead)")
+    lines = axes.plot(images, means_a, "o-", color=COLOUR_A)
+    lines += axes.plot(images, means_b, "o-", color=COLOUR_B)
     reaches = np.concatenate([_reach(point.lead) for point in curve.points], axis=1)
     axes.errorbar(images, means_b, yerr=reaches, color=COLOUR_B, fmt="none", capsize=3)
     axes.set_xscale("log", base=2)
     axes.set_xticks(images, [f"{count:,}" for count in images], fontsize=8)
     axes.set_xlabel("Training images (same number of steps)")
-    axes.legend(frameon=False)
-    _finish(axes, "Accuracy by amount of data")
+    legend_beside(axes, lines, [curve.a, curve.b])
+    _finish(axes, "Accuracy by amount of data (bar: interval of the lead)")
     axes.set_ylim(0, min(axes.get_ylim()[1], HIGHEST))
     return axes
 
@@ -106,11 +107,9 @@ def plot_distortions(breakdown: Breakdown, rows: Sequence[Axes]) -> Sequence[Axe
         by_name.setdefault(point.distortion, []).append(point)
     for axes, (name, points) in zip(rows, by_name.items(), strict=True):
         strengths = [point.strength for point in points]
-        axes.plot(
-            strengths, [100 * p.accuracy_a.mean for p in points], "o-", color=COLOUR_A, label=breakdown.a
-        )
+        lines = axes.plot(strengths, [100 * p.accuracy_a.mean for p in points], "o-", color=COLOUR_A)
         means = [100 * p.accuracy_b.mean for p in points]
-        axes.plot(strengths, means, "o-", color=COLOUR_B, label=breakdown.b)
+        lines += axes.plot(strengths, means, "o-", color=COLOUR_B)
         reaches = np.concatenate([_reach(point.lead) for point in points], axis=1)
         axes.errorbar(strengths, means, yerr=reaches, color=COLOUR_B, fmt="none", capsize=3)
         unit = points[0].unit
@@ -119,14 +118,16 @@ def plot_distortions(breakdown: Breakdown, rows: Sequence[Axes]) -> Sequence[Axe
         axes.set_ylim(0, HIGHEST)
     for axes in rows[1:]:
         axes.set_ylabel("")
-    rows[0].legend(frameon=False)
+    legend_beside(rows[-1], lines, [breakdown.a, breakdown.b])
     return rows
 
 
 def _narrow(label: str) -> str:
     """A label cut into short lines at its spaces and before its arguments."""
     return "\n".join(
-        line for part in label.replace("(", "\n(").split("\n") for line in textwrap.wrap(part, LABEL_WIDTH)
+        as_text(line)
+        for part in label.replace("(", "\n(").split("\n")
+        for line in textwrap.wrap(part, LABEL_WIDTH)
     )
 
 

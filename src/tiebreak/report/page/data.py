@@ -17,12 +17,38 @@ from tiebreak.evidence.describe.predictions import Predicted, common_seeds, pred
 from tiebreak.evidence.describe.quality import ContenderSummary
 from tiebreak.report.page.live import LiveModel
 from tiebreak.report.page.sheet import Sheet
-from tiebreak.report.palette import contender_colours
-from tiebreak.results.results import Results
-from tiebreak.study.store import StoredStudy
+from tiebreak.report.text.explained import curves_of, explanation_as_json
+from tiebreak.report.text.findings import Findings, on_top
+from tiebreak.report.text.labels import short_labels
+from tiebreak.report.text.tables import Table
 
 SHOWN = 24  # images of a list
 TOP = 3  # classes told for an image
+SHORT = 24  # characters of a contender's name in a chart
+
+
+@dataclass(frozen=True, kw_only=True)
+class Again:
+    """How to get the same numbers again, and what they came from."""
+
+    toml: str  # the study as a file
+    facts: tuple[tuple[str, str], ...]  # versions, hashes
+    timings: Table  # a row a run
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Material:
+    """What the page shows beside the findings, as plain values."""
+
+    facts: tuple[tuple[str, str], ...]  # under the verdict: data, recipes, seeds, date, machine
+    image_shape: tuple[int, int, int]  # channels, height, width
+    mean: tuple[float, ...]  # of each channel, as the models were trained
+    std: tuple[float, ...]
+    sheet: Sheet | None
+    picture: bytes  # the sheet's images as a PNG file
+    inside: tuple[dict[str, Any], ...]  # as `inside_entry`
+    live: tuple[LiveModel, ...]
+    again: Again | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,12 +71,10 @@ class Look:
     pairs: tuple[PairLook, ...]
 
 
-def look_at(results: Results) -> Look:
-    """Ask the evidence everything that the page shows; one entry a contender, in the order of the plan.
-
-    Raises: EvidenceError if a contender has no finished run.
-    """
-    predicted = tuple(predicted_by(results, label) for label in results.labels)
+def look_at(findings: Findings) -> Look:
+    """Ask the evidence everything that the page shows; one entry a contender that has a finished run."""
+    results, labels = findings.results, [summary.label for summary in findings.summaries]
+    predicted = tuple(predicted_by(results, label) for label in labels)
     pairs = tuple(
         PairLook(
             a=a,
@@ -61,63 +85,62 @@ def look_at(results: Results) -> Look:
         for a, b in combinations(range(len(predicted)), 2)
         if set(predicted[a].seeds) & set(predicted[b].seeds)
     )
+    histories = ([run.history for run in results.of(label).runs.values() if run.history] for label in labels)
     return Look(
         predicted=predicted,
         calibrations=tuple(calibrate(one) for one in predicted),
-        overfittings=tuple(
-            find_overfitting([run.history for run in contender.runs.values() if run.history])
-            for contender in results.contenders
-        ),
+        overfittings=tuple(find_overfitting(curves) for curves in histories),
         pairs=pairs,
     )
 
 
-def chart_data(
-    stored: StoredStudy,
-    summaries: Sequence[ContenderSummary],
-    judgements: Sequence[Judgement],
-    look: Look,
-    sheet: Sheet | None,
-    live: Sequence[LiveModel],
-) -> dict[str, Any]:
+def chart_data(findings: Findings, look: Look, material: Material) -> dict[str, Any]:
     """The JSON object of the page. Accuracies and differences are fractions, losses nats."""
-    colours = contender_colours([summary.label for summary in summaries])
+    results, sheet = findings.results, material.sheet
     place = {image.index: position for position, image in enumerate(sheet.images if sheet else ())}
-    data = stored.header.data
+    short = short_labels([summary.label for summary in findings.summaries], SHORT)
     return {
-        "classes": list(data.class_names),
-        "shape": list(data.image_shape),
-        "mean": list(data.mean),
-        "std": list(data.std),
-        "testImages": data.test_images,
-        "level": stored.study.level,
+        "classes": list(results.examples.class_names),
+        "shape": list(material.image_shape),
+        "mean": list(material.mean),
+        "std": list(material.std),
+        "level": results.rule.level,
         "contenders": [
-            _contender(stored, summary, colours[summary.label], look, index)
-            for index, summary in enumerate(summaries)
+            _contender(findings, summary, short[summary.label], look, index)
+            for index, summary in enumerate(findings.summaries)
         ],
-        "verdicts": [_verdict(judgement) for judgement in judgements],
+        "verdicts": [_verdict(judgement) for judgement in on_top(findings.judgements)],
         "pairs": [_pair(pair, look, place) for pair in look.pairs],
         "alone": [_places(most_disputed(one), place) for one in look.predicted],
         "sheet": None if sheet is None else _sheet(sheet, look),
         "live": [
-            {"label": m.label, "layers": m.layers, "seeds": list(m.seeds), "leftOut": m.left_out}
-            for m in live
+            {
+                "label": model.label,
+                "colour": findings.colours[model.label],
+                "layers": model.layers,
+                "seeds": list(model.seeds),
+                "leftOut": model.left_out,
+            }
+            for model in material.live
         ],
+        "explanation": findings.explained and explanation_as_json(findings.explained),
+        "curves": list(curves_of(findings.explained)) if findings.explained else [],
     }
 
 
 def _contender(
-    stored: StoredStudy, summary: ContenderSummary, colour: str, look: Look, index: int
+    findings: Findings, summary: ContenderSummary, short: str, look: Look, index: int
 ) -> dict[str, Any]:
-    runs = stored.finished(summary.label)
+    histories = [run.history for run in findings.results.of(summary.label).runs.values() if run.history]
     names = ("train_loss", "val_loss", "train_acc", "val_acc")
     calibration, overfitting = look.calibrations[index], look.overfittings[index]
     return {
         "label": summary.label,
-        "colour": colour,
+        "short": short,
+        "colour": findings.colours[summary.label],
         "seeds": list(summary.seeds),
         "curves": {
-            name: [_rounded(run.history[name]) for run in runs.values() if run.history]  # type: ignore[literal-required]
+            name: [_rounded(history[name]) for history in histories]  # type: ignore[literal-required]
             for name in names
         },
         "overfitting": None if overfitting is None else asdict(overfitting),

@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Float, Float32
 from numpy.lib.stride_tricks import sliding_window_view
 
-from tiebreak.models.layers import Layer
+from tiebreak.results.chain import Layer
 
 Array = Float32[np.ndarray, "..."]
 Weights = dict[str, Float[np.ndarray, "..."]]  # "weight" and "bias", of layers that have them

@@ -2,8 +2,8 @@
 
 import base64
 import hashlib
-import json
 from collections.abc import Iterator, Sequence
+from importlib import metadata
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
@@ -13,111 +13,114 @@ from jaxtyping import UInt8
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from tiebreak.evidence.compare.judgement import Judgement
+from tiebreak.evidence.compare.judgement import uncertainty
 from tiebreak.evidence.describe.quality import ContenderSummary
 from tiebreak.files import atomic_write
-from tiebreak.report.page.data import as_data_uri, chart_data, look_at
-from tiebreak.report.page.live import (
-    MAX_CHARACTERS,
-    KnownImages,
-    LiveModel,
-    compress,
-    first_layer_images,
-    pack_models,
-    read_weights,
-)
-from tiebreak.report.page.sheet import Sheet, as_png, cut_grid, draw_grid, read_sheet
-from tiebreak.report.palette import contender_colours
-from tiebreak.report.text.explained import read_explanation
-from tiebreak.report.text.study_text import study_as_toml
+from tiebreak.report.page.data import Material, as_data_uri, chart_data, look_at
+from tiebreak.report.page.live import LiveModel, compress
+from tiebreak.report.page.sheet import as_png, draw_grid
+from tiebreak.report.text.findings import Findings, summary_sentence
+from tiebreak.report.text.labels import short_labels
 from tiebreak.report.text.tables import (
     gradient_table,
     layer_table,
     percent,
     plus_minus,
+    ranking_table,
     short,
     summary_table,
     update_table,
 )
-from tiebreak.results.results import Results
-from tiebreak.study.inside import read_anatomies, read_layers
-from tiebreak.study.record import DataFacts
-from tiebreak.study.store import StoredStudy
+from tiebreak.report.text.values import strict_json
+from tiebreak.results.anatomy import Anatomy
 
 PAGE_FILE = "report.html"
 SCRIPTS = ("forward.js", "charts.js", "page.js", "live.js")
 FILTER_COLUMNS = 16
-EXAMPLES = 32  # test images by which models in the page are checked
+NAME = 30  # characters of a contender in a table; whole where the pointer rests
 
 
-def write_page(
-    stored: StoredStudy,
-    results: Results,
-    summaries: Sequence[ContenderSummary],
-    judgements: Sequence[Judgement],
-) -> Path:
-    """Write report.html into the study folder, from that folder alone; gives its path.
+def write_page(path: Path, findings: Findings, material: Material) -> None:
+    """Write the page.
 
-    Raises: StudyError if a file of the folder is missing or damaged.
+    Raises: OSError if it cannot be written.
     """
-    look = look_at(results)
-    sheet_file = read_sheet(stored.folder, stored.header.data)
-    sheet, picture = sheet_file or (None, b"")
-    chains = read_layers(stored.folder)
-    live: list[LiveModel] = []
-    if sheet and sheet.exact:
-        shown = examples(sheet, picture, stored.header.data)
-        live = pack_models(stored, chains, shown, MAX_CHARACTERS - len(picture) * 4 // 3)
-    explanation = read_explanation(stored.folder)
-    charts = chart_data(stored, summaries, judgements, look, sheet, live)
-    charts["explanation"] = explanation
+    look = look_at(findings)
+    charts = chart_data(findings, look, material)
     scripts = [_static(name) for name in SCRIPTS]
     plotly = _plotly()
     content = (
         _environment()
         .get_template("page.html")
         .render(
-            stored=stored,
-            data=stored.header.data,
-            study=stored.study,
-            environment=stored.header.environment,
-            notes=results.notes,
-            summaries=summaries,
-            judgements=judgements,
+            findings=findings,
+            results=findings.results,
+            summaries=findings.summaries,
+            colours=findings.colours,
+            names=short_labels(findings.results.labels, NAME),
+            explained=findings.explained,
+            summary=_summary(findings),
+            ranking=ranking_table(findings.ranking) if findings.ranking and findings.is_ranked else None,
+            uncertainty=uncertainty,
             look=look,
-            colours=contender_colours([summary.label for summary in summaries]),
-            table=summary_table(summaries),
-            sort_keys=_sort_keys(summaries),
-            recipes=_recipes(stored),
-            sheet=sheet,
-            sheet_uri=as_data_uri(picture) if sheet else "",
-            inside=_inside(stored, chains),
-            explanation=explanation,
-            live=live,
-            live_seeds=sorted({seed for model in live for seed in model.seeds}),
-            toml=study_as_toml(stored.study),
+            not_overfitting=[
+                summary.label
+                for summary, over in zip(findings.summaries, look.overfittings, strict=True)
+                if over is None
+            ],
+            curves=charts["curves"],
+            table=summary_table(findings.summaries),
+            sort_keys=_sort_keys(findings.summaries),
+            material=material,
+            sheet=material.sheet,
+            sheet_uri=as_data_uri(material.picture) if material.sheet else "",
+            inside=material.inside,
+            live=material.live,
+            live_seeds=sorted({seed for model in material.live for seed in model.seeds}),
+            again=material.again,
+            version=metadata.version("tiebreak"),
             policy=content_security_policy([*scripts, plotly]),
             style=_trusted(_static("page.css")),
             scripts=[_trusted(script) for script in scripts],
             charts=as_script_json(charts),
-            blobs=_blobs(live, plotly),
+            blobs=_blobs(material.live, plotly),
         )
     )
-    path = stored.folder / PAGE_FILE
     with atomic_write(path) as file:
         file.write(content.encode("utf-8"))
-    return path
 
 
-def examples(sheet: Sheet, picture: bytes, data: DataFacts) -> KnownImages:
-    """The first images of an exact sheet as a model takes them."""
-    channels = data.image_shape[0]
-    mean, std = (np.array(values, dtype=np.float32).reshape(-1, 1, 1) for values in (data.mean, data.std))
-    pixels = cut_grid(picture, sheet, channels, EXAMPLES)
-    return KnownImages(
-        indices=[image.index for image in sheet.images[:EXAMPLES]],
-        images=(pixels.astype(np.float32) / np.float32(255) - mean) / std,
-    )
+def _summary(findings: Findings) -> str:
+    if findings.ranking is None or not findings.is_ranked:
+        return ""
+    return summary_sentence(findings.ranking, findings.judgements)
+
+
+def inside_entry(
+    label: str,
+    anatomy: Anatomy | None,
+    left_out: str | None,
+    first: UInt8[np.ndarray, "N C H W"] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """A contender's part of "Inside": a picture of its first layer, and the tables of its first step.
+
+    `left_out`: why there is no anatomy; `first`: what the first layer with weights looks for, as images;
+    None if they have no such form.
+    """
+    entry: dict[str, Any] = {"label": label, "picture": None, "anatomy": anatomy, "left_out": left_out}
+    if first is not None:
+        columns = min(FILTER_COLUMNS, len(first))
+        entry |= {
+            "picture": as_data_uri(as_png(draw_grid(_framed(first), columns))),
+            "count": len(first),
+            "seed": seed,
+            "kind": "filters" if first.shape[-1] < 8 else "templates",
+            "columns": columns,
+        }
+    if anatomy:
+        entry["tables"] = [table(anatomy) for table in (layer_table, gradient_table, update_table)]
+    return entry
 
 
 def content_security_policy(scripts: Sequence[str]) -> str:
@@ -134,7 +137,7 @@ def content_security_policy(scripts: Sequence[str]) -> str:
 
 def as_script_json(value: Any) -> Markup:
     """JSON that may stand inside <script>: nothing in it can end the element or a line of the script."""
-    text = json.dumps(value, allow_nan=False, separators=(",", ":"))  # ASCII only, U+2028 included
+    text = strict_json(value, separators=(",", ":"))  # ASCII only, U+2028 included
     return _trusted(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
@@ -192,54 +195,6 @@ def _sort_keys(summaries: Sequence[ContenderSummary]) -> list[list[float | str]]
         ]
         for summary in summaries
     ]
-
-
-def _recipes(stored: StoredStudy) -> list[tuple[str, str]]:
-    """Each different recipe in words, with the contenders that were trained by it."""
-    by_text: dict[str, list[str]] = {}
-    for contender in stored.study.contenders:
-        settings = contender.recipe.model_dump(exclude_none=True)
-        if settings.get("optimizer") != "sgd":
-            settings.pop("momentum", None)
-        text = ", ".join(
-            key.replace("_", " ") if value is True else f"{key.replace('_', ' ')} {value}"
-            for key, value in settings.items()
-            if value not in (False, 0)
-        )
-        by_text.setdefault(text, []).append(contender.label)
-    if len(by_text) == 1:
-        return [("all", next(iter(by_text)))]
-    return [(", ".join(labels), text) for text, labels in by_text.items()]
-
-
-def _inside(stored: StoredStudy, chains: dict[str, Any]) -> list[dict[str, Any]]:
-    """Section 8, a contender each: a picture of its first layer, and the tables of its first step."""
-    anatomies = read_anatomies(stored.folder)
-    shown = []
-    for label in (contender.label for contender in stored.study.contenders):
-        if not stored.finished(label):
-            continue
-        entry: dict[str, Any] = {"label": label, "picture": None, "anatomy": anatomies.contenders.get(label)}
-        entry["left_out"] = anatomies.left_out.get(label)
-        if label in chains:
-            seed = next(iter(stored.finished(label)))
-            images = first_layer_images(
-                read_weights(stored, label, seed), chains[label], stored.header.data.image_shape
-            )
-            if images is not None:
-                columns = min(FILTER_COLUMNS, len(images))
-                entry |= {
-                    "picture": as_data_uri(as_png(draw_grid(_framed(images), columns))),
-                    "count": len(images),
-                    "seed": seed,
-                    "kind": "filters" if images.shape[-1] < 8 else "templates",
-                    "columns": columns,
-                }
-        if entry["anatomy"]:
-            tables = (layer_table, gradient_table, update_table)
-            entry["tables"] = [table(entry["anatomy"]) for table in tables]
-        shown.append(entry)
-    return shown
 
 
 def _framed(images: UInt8[np.ndarray, "N C H W"]) -> UInt8[np.ndarray, "N C H2 W2"]:

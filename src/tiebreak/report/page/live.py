@@ -10,8 +10,8 @@ import safetensors
 from jaxtyping import Float, Float32, UInt8
 
 from tiebreak.errors import StudyError
-from tiebreak.models.layers import Chain, Layer
 from tiebreak.report.page.forward import Weights, probabilities
+from tiebreak.results.chain import Chain, Layer
 from tiebreak.study.plan import Contender
 from tiebreak.study.reading import train_again
 from tiebreak.study.store import WEIGHTS, StoredStudy, run_place

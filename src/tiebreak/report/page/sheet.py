@@ -6,25 +6,21 @@ Shape letters: N images, C channels, H height, W width, M test images.
 """
 
 import io
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain, combinations, zip_longest
 from pathlib import Path
 
 import numpy as np
-import torch
 from jaxtyping import UInt8
 from PIL import Image
 from pydantic import BaseModel, ConfigDict, Field
 
-from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import StudyError
 from tiebreak.evidence.describe.mistakes import find_mistakes, most_disputed
 from tiebreak.evidence.describe.predictions import Predicted, predicted_by
 from tiebreak.files import atomic_write, read_plain_file
 from tiebreak.results.results import Results
-from tiebreak.rng import stream
-from tiebreak.study.record import DataFacts
-from tiebreak.study.seal import digest, read_sealed, write_sealed
+from tiebreak.sealed import digest, read_sealed, write_sealed
 
 PICTURE_FILE, LIST_FILE = "images.png", "images.json"
 REMEDY = "Remove images.json and give the command that made the study again."
@@ -56,29 +52,31 @@ class Sheet(BaseModel):
     picture: str | None = None  # SHA-256 of images.png
 
 
-def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
+def keep_sheet(
+    folder: Path, results: Results, images: UInt8[np.ndarray, "M C H W"], shuffled: Sequence[int]
+) -> Sheet:
     """Choose the images of a study's report and write them into its folder.
 
     A third is a random sample; the rest is what its lists of mistakes and its confusion matrices ask for.
+    `shuffled`: the numbers of the test images in a random order.
 
     Raises: OSError if the folder cannot be written.
     """
     predicted = [predicted_by(results, contender.label) for contender in results.contenders if contender.runs]
-    channels, height, width = data.image_shape
-    room = min(MAX_IMAGES, max(MIN_IMAGES, MAX_BYTES // (channels * height * width)), len(data.test))
-    sample = torch.randperm(len(data.test), generator=stream(0, "sheet"))[: max(1, room // 3)].tolist()
+    count, channels, height, width = images.shape
+    room = min(MAX_IMAGES, max(MIN_IMAGES, MAX_BYTES // (channels * height * width)), count)
+    sample = list(shuffled[: max(1, room // 3)])
     chosen = sorted(_first(chain(sample, wanted_images(predicted)), room))
     in_sample = set(sample)
-    labels = data.test_labels[chosen].tolist()
-    picture = as_png(draw_grid(data.test_images[chosen].numpy(), COLUMNS))
+    picture = as_png(draw_grid(images[chosen], COLUMNS))
     sheet = Sheet(
         columns=COLUMNS,
         height=height,
         width=width,
         exact=channels in (1, 3),
         images=tuple(
-            SheetImage(index=index, label=label, sample=index in in_sample)
-            for index, label in zip(chosen, labels, strict=True)
+            SheetImage(index=index, label=int(results.examples.truth[index]), sample=index in in_sample)
+            for index in chosen
         ),
         picture=digest(picture),
     )
@@ -88,7 +86,7 @@ def keep_sheet(folder: Path, results: Results, data: ImageDataset) -> Sheet:
     return sheet
 
 
-def read_sheet(folder: Path, facts: DataFacts) -> tuple[Sheet, bytes] | None:
+def read_sheet(folder: Path, test_images: int, classes: int) -> tuple[Sheet, bytes] | None:
     """The list and the picture of a study folder; None if it has none.
 
     Raises: StudyError if they are damaged, or name images or classes that the study's data do not have.
@@ -107,7 +105,7 @@ def read_sheet(folder: Path, facts: DataFacts) -> tuple[Sheet, bytes] | None:
         raise StudyError(f"{picture} is damaged. {REMEDY}") from None
     rows = -(-len(sheet.images) // sheet.columns)
     fits = size == (sheet.columns * sheet.width, rows * sheet.height) and all(
-        image.index < facts.test_images and image.label < len(facts.class_names) for image in sheet.images
+        image.index < test_images and image.label < classes for image in sheet.images
     )
     if not fits:
         raise StudyError(f"{listed} fits neither {picture.name} nor the study. {REMEDY}")

@@ -1,16 +1,12 @@
-"""The numbers of a study as plain values, which every view (terminal, JSON, notebook, page) draws from."""
+"""The numbers of a study as tables of text, which terminal, notebook and page draw from."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from tiebreak.evidence.claims.outcome import ClaimOutcome
-from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
-from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, Spread
 from tiebreak.evidence.plan.budget import Budget
-from tiebreak.training.anatomy import Anatomy
+from tiebreak.results.anatomy import Anatomy
 
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -22,6 +18,7 @@ class Table:
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     text_columns: tuple[str, ...] = ()  # beside the first; all others are numbers
+    left_out_first: tuple[str, ...] = ()  # where there is no room for all columns: what goes, in that order
 
 
 def summary_table(summaries: Sequence[ContenderSummary]) -> Table:
@@ -51,7 +48,8 @@ def summary_table(summaries: Sequence[ContenderSummary]) -> Table:
         )
         for summary in summaries
     )
-    return Table(columns=columns, rows=rows)
+    first = ("images/s", "gap", "test loss", "FLOPs/image", "val acc", "train s", "params")
+    return Table(columns=columns, rows=rows, left_out_first=first)
 
 
 def layer_table(anatomy: Anatomy) -> Table:
@@ -68,7 +66,10 @@ def layer_table(anatomy: Anatomy) -> Table:
         for layer in anatomy.layers
     )
     return Table(
-        columns=("layer", "kind", "output", "mean", "std", "zeros"), rows=rows, text_columns=("kind",)
+        columns=("layer", "kind", "output", "mean", "std", "zeros"),
+        rows=rows,
+        text_columns=("kind",),
+        left_out_first=("kind", "std", "mean"),
     )
 
 
@@ -84,7 +85,8 @@ def gradient_table(anatomy: Anatomy) -> Table:
         )
         for step in anatomy.parameters
     )
-    return Table(columns=("parameter", "shape", "mean |grad|", "norm", "norm / weight"), rows=rows)
+    columns = ("parameter", "shape", "mean |grad|", "norm", "norm / weight")
+    return Table(columns=columns, rows=rows, left_out_first=("mean |grad|", "shape"))
 
 
 def update_table(anatomy: Anatomy) -> Table:
@@ -96,115 +98,6 @@ def update_table(anatomy: Anatomy) -> Table:
 def by(shape: tuple[int, ...]) -> str:
     """A shape as a person writes it: 128 x 32 x 28 x 28."""
     return " x ".join(map(str, shape))
-
-
-def spread_as_json(spread: Spread) -> dict[str, Any]:
-    return {"mean": spread.mean, "sd": spread.sd, "values": list(spread.values)}
-
-
-def contender_as_json(summary: ContenderSummary) -> dict[str, Any]:
-    """One entry of `contenders` in the JSON that the command line prints; accuracies are fractions."""
-    return {
-        "val_acc": spread_as_json(summary.val_acc),
-        "test_acc": spread_as_json(summary.test_acc),
-        "val_loss": spread_as_json(summary.val_loss),
-        "test_loss": spread_as_json(summary.test_loss),
-        "gap": spread_as_json(summary.gap),
-        "recipe": summary.recipe,
-        "params": summary.cost.params,
-        "flops": summary.cost.flops,
-        "train_seconds": list(summary.train_seconds.values),
-        "images_per_second": list(summary.images_per_second.values),
-        "seeds": list(summary.seeds),
-        "failed": {str(seed): reason for seed, reason in summary.failed.items()},
-        "missing": list(summary.missing),
-    }
-
-
-def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
-    """One entry of `comparisons`: the difference a - b in test accuracy, as a fraction."""
-    comparison = judgement.verdict.comparison
-    return {
-        "a": judgement.a,
-        "b": judgement.b,
-        "difference": comparison.difference,
-        "ci_low": comparison.ci_low,
-        "ci_high": comparison.ci_high,
-        "level": comparison.level,
-        "p_value": judgement.verdict.p_value,
-        "margin": judgement.verdict.margin,
-        "p_equivalence": judgement.verdict.p_equivalence,
-        "seed_share": comparison.seed_share,
-        "pair_correlation": comparison.pair_correlation,
-        "seed_differences": list(comparison.seed_differences),
-        "n_seeds": comparison.n_seeds,
-        "n_examples": comparison.n_examples,
-        "verdict": judgement.verdict.outcome.value,
-        "next_step": asdict(judgement.verdict.next_step),
-        "sentence": judgement.sentence,
-        "scope": judgement.scope,
-    }
-
-
-def looks_as_json(looks: LookState) -> dict[str, Any]:
-    """The entry `looks`: how far a study that trains seeds until it is decided has come."""
-    return {
-        "declared": list(looks.looks),
-        "done": looks.looks_done,
-        "seeds": list(looks.seeds),
-        "stopped": looks.stopped,
-        "next_look": looks.next_look,
-        "decisions": [
-            {"a": a, "b": b, "reason": decision.reason.value} for (a, b), decision in looks.decisions.items()
-        ],
-    }
-
-
-def ranking_as_json(ranking: Ranking) -> list[dict[str, Any]]:
-    """The entry `ranking`, best first."""
-    return [
-        {
-            "contender": standing.name,
-            "test_acc": standing.accuracy,
-            "letters": standing.letters,
-            "may_be_best": standing.may_be_best,
-        }
-        for standing in ranking.standings
-    ]
-
-
-def claim_as_json(outcome: ClaimOutcome) -> dict[str, Any]:
-    """One entry of `claims` in the JSON that `check` prints."""
-    return {
-        "claim": outcome.claim.text,
-        "finding": outcome.finding.value,
-        "value": outcome.value,
-        "low": outcome.low,
-        "high": outcome.high,
-        "level": outcome.level,
-        "n_seeds": outcome.n_seeds,
-        "reason": outcome.reason,
-    }
-
-
-def budget_as_json(budget: Budget) -> dict[str, Any]:
-    """The object that `plan --json` prints."""
-    advice, basis = budget.advice, budget.basis
-    seconds = None
-    if advice.seeds is not None and basis.seconds_per_seed is not None:
-        seconds = advice.seeds * basis.seconds_per_seed
-    return {
-        "source": basis.source,
-        "difference": advice.difference,
-        "power_wanted": advice.power_wanted,
-        "level": basis.setting.level,
-        "seeds": advice.seeds,
-        "train_seconds": seconds,
-        "equivalence_seeds": budget.equivalence_seeds,
-        "smallest_difference": advice.smallest_difference,
-        "test_set_factor": advice.test_set_factor,
-        "curve": [{"seeds": n, "power": p} for n, p in zip(budget.seeds, budget.power, strict=True)],
-    }
 
 
 def ranking_table(ranking: Ranking) -> Table:

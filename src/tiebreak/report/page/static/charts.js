@@ -7,10 +7,14 @@ const percent = (share, digits = 1) => (100 * share).toFixed(digits);
 const range = (count) => Array.from({ length: count }, (_, i) => i);
 const mean = (values) => values.reduce((a, b) => a + b, 0) / values.length;
 const NARROW = () => innerWidth < 600;
+const SHARE = { minallowed: 0, maxallowed: 100 }; // no axis of a percentage goes beyond
+const hidden = new Set(); // labels that a legend has unticked
+const shown = () => DATA.contenders.filter((c) => !hidden.has(c.label));
+const WITH_LEGEND = ["loss-chart", "acc-chart", "cost-chart", "reliability-chart"];
 
-/** Text that Plotly shows as it is: it reads some tags and entities in labels. */
+/** Text that Plotly shows as it is: it reads some tags, entities and formulas in labels. */
 function plain(text) {
-  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+  return String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;").replace(/\$/g, "&#36;");
 }
 
 function cssColour(name) {
@@ -43,23 +47,26 @@ function baseLayout(more) {
 const CHARTS = {
   "verdict-chart"() {
     const rows = DATA.verdicts, ink = cssColour("--ink");
-    const reach = Math.max(0.005, ...rows.flatMap((v) => [Math.abs(v.low), Math.abs(v.high)])) * 115;
+    const reach = Math.min(100, Math.max(0.005, ...rows.flatMap((v) => [Math.abs(v.low), Math.abs(v.high)])) * 115);
+    const name = (label) => shortened(shortOf(label), NARROW() ? 13 : 24);
+    const each = rows.length > 12 ? 26 : 44;
+    const one = NARROW() && rows.length > 1 && rows.every((v) => v.a === rows[0].a); // named in the axis alone
     const trace = {
       type: "scatter", mode: "markers", x: rows.map((v) => 100 * v.difference), y: range(rows.length),
-      marker: { size: 13, color: rows.map((v) => colourOf(v.a)) },
+      marker: { size: each > 30 ? 13 : 9, color: rows.map((v) => colourOf(v.a)) },
       error_x: {
         type: "data", symmetric: false, thickness: 3, width: 8, color: ink,
         array: rows.map((v) => 100 * (v.high - v.difference)),
         arrayminus: rows.map((v) => 100 * (v.difference - v.low)),
       },
-      hovertemplate: "%{x:.2f} points<extra></extra>",
+      text: rows.map((v) => plain(`${v.a} − ${v.b}`)), hovertemplate: "%{text}<br>%{x:.2f} points<extra></extra>",
     };
     return [[trace], {
-      height: 90 + 44 * rows.length,
-      xaxis: axis("points of test accuracy", { range: [-reach, reach], zeroline: true, zerolinewidth: 2, zerolinecolor: ink }),
+      height: 90 + each * rows.length,
+      xaxis: axis(one ? plain(`${name(rows[0].a)} − …, points`) : "points of test accuracy", { nticks: NARROW() ? 5 : 9, range: [-reach, reach], zeroline: true, zerolinewidth: 2, zerolinecolor: ink }),
       yaxis: axis("", {
         tickvals: range(rows.length), range: [rows.length - 0.5, -0.5], showgrid: false, zeroline: false,
-        ticktext: rows.map((v) => plain(`${shortened(v.a)} − ${shortened(v.b)}`)),
+        ticktext: rows.map((v) => plain(one ? `− ${name(v.b)}` : `${name(v.a)} − ${name(v.b)}`)),
       }),
     }];
   },
@@ -69,10 +76,10 @@ const CHARTS = {
     const by = element("cost-axis").value;
     const titles = { seconds: "training seconds of a run", flops: "FLOPs of one image (forward)", params: "parameters" };
     const cost = (c) => (by === "seconds" ? c.costs.seconds.mean : c.costs[by]);
-    const costs = DATA.contenders.map(cost);
-    const traces = DATA.contenders.map((c) => ({
-      type: "scatter", mode: "markers+text", x: [cost(c)], y: [100 * c.accuracy.mean], name: plain(c.label),
-      text: [plain(shortened(c.label))], textposition: "top right", cliponaxis: false,
+    const contenders = shown(), costs = contenders.map(cost);
+    const traces = contenders.map((c) => ({
+      type: "scatter", mode: contenders.length > 6 ? "markers" : "markers+text", x: [cost(c)], y: [100 * c.accuracy.mean], name: plain(c.label),
+      text: [plain(c.short)], textposition: "top right", cliponaxis: false,
       marker: { color: c.colour, size: 14 },
       error_y: { type: "data", array: [100 * (c.accuracy.sd || 0)], color: c.colour },
       error_x: { type: "data", array: [by === "seconds" ? c.costs.seconds.sd || 0 : 0], color: c.colour },
@@ -80,23 +87,24 @@ const CHARTS = {
     }));
     const least = Math.min(...costs), most = Math.max(...costs), wide = most > 8 * least && least > 0;
     const limits = wide ? [Math.log10(least) - 0.4, Math.log10(most) + 0.4] : [0, 1.25 * most];
-    const scores = DATA.contenders.map((c) => 100 * c.accuracy.mean);
+    const scores = contenders.map((c) => 100 * c.accuracy.mean);
     const room = Math.max(2, 0.4 * (Math.max(...scores) - Math.min(...scores)));
+    const from = Math.max(0, Math.min(...scores) - room), to = Math.min(100, Math.max(...scores) + room);
     return [traces, {
       xaxis: axis(titles[by], { type: wide ? "log" : "linear", range: limits }),
-      yaxis: axis("test accuracy (%)", { range: [Math.min(...scores) - room, Math.max(...scores) + room] }),
+      yaxis: axis("test accuracy (%)", { range: [from, to] }),
     }];
   },
   "class-acc-chart"() {
-    const { entries, a, b } = chosenClasses();
+    const { entries, a, b } = shownClasses();
     const traces = [a, b].filter(Boolean).map((c, side) => ({
-      type: "scatter", mode: "markers", name: plain(shortened(c.label)), marker: { color: c.colour, size: 10, symbol: side ? "diamond" : "circle" },
-      x: entries.map((e) => 100 * (side ? e.b : e.a)), y: range(entries.length), hovertemplate: "%{x:.1f}%<extra></extra>",
+      type: "scatter", mode: "markers", cliponaxis: false, marker: { color: c.colour, size: 10, symbol: side ? "diamond" : "circle" },
+      x: entries.map((e) => 100 * (side ? e.b : e.a)), y: range(entries.length), hovertemplate: `${plain(c.label)}: %{x:.1f}%<extra></extra>`,
     }));
-    return [traces, { ...classAxis(entries), showlegend: true, xaxis: axis("accuracy within the class (%)") }];
+    return [traces, { ...classAxis(entries), xaxis: axis("accuracy within the class (%)", SHARE) }];
   },
   "class-diff-chart"() {
-    const { entries, a, b } = chosenClasses();
+    const { entries, a, b } = shownClasses();
     if (!b) return [[], { height: 40 }];
     const ink = cssColour("--ink"), known = entries.map((e) => e.low !== null);
     const trace = {
@@ -111,24 +119,24 @@ const CHARTS = {
     };
     return [[trace], {
       ...classAxis(entries),
-      xaxis: axis(plain(`${shortened(a.label)} − ${shortened(b.label)} (points)`), { zeroline: true, zerolinecolor: ink, zerolinewidth: 2 }),
+      xaxis: axis(plain(`${a.short} − ${b.short} (points)`), { zeroline: true, zerolinecolor: ink, zerolinewidth: 2 }),
     }];
   },
   "reliability-chart"() {
     const scaled = element("scaled").checked;
     const diagonal = { type: "scatter", mode: "lines", x: [0, 100], y: [0, 100], line: { dash: "dot", color: cssColour("--quiet") }, hoverinfo: "skip", showlegend: false };
-    const traces = DATA.contenders.map((c) => {
+    const traces = shown().map((c) => {
       const bins = scaled ? c.reliabilityScaled : c.reliability;
       return {
-        type: "scatter", mode: "lines+markers", name: plain(shortened(c.label)), line: { color: c.colour },
+        type: "scatter", mode: "lines+markers", cliponaxis: false, line: { color: c.colour },
         x: bins.map((bin) => 100 * bin.confidence), y: bins.map((bin) => 100 * bin.accuracy),
         marker: { color: c.colour, size: bins.map((bin) => 5 + 18 * Math.sqrt(bin.share)) },
         customdata: bins.map((bin) => 100 * bin.share),
-        hovertemplate: "confidence %{x:.1f}%, accuracy %{y:.1f}%, %{customdata:.1f}% of images<extra></extra>",
+        hovertemplate: `${plain(c.label)}: ` + "confidence %{x:.1f}%, accuracy %{y:.1f}%, %{customdata:.1f}% of images<extra></extra>",
       };
     });
-    const whole = { range: [0, 103], dtick: 20 };
-    return [[diagonal, ...traces], { height: NARROW() ? 340 : 420, showlegend: true, xaxis: axis("confidence (%)", whole), yaxis: axis("accuracy (%)", whole) }];
+    const whole = { range: [0, 100], dtick: 20 };
+    return [[diagonal, ...traces], { height: NARROW() ? 340 : 420, xaxis: axis("confidence (%)", whole), yaxis: axis("accuracy (%)", whole) }];
   },
   "ladder-chart"() {
     const steps = DATA.explanation.ladder, gains = steps.map((s) => 100 * s.gain);
@@ -168,7 +176,7 @@ const CHARTS = {
   },
 };
 
-(DATA.explanation?.curves || []).forEach((curve, index) => {
+DATA.curves.forEach((curve, index) => {
   CHARTS[`why-curve-${index}`] = () => [
     curve.series.map((line) => ({
       type: "scatter", mode: "lines+markers", name: plain(line.label), x: line.x, y: line.y.map((y) => 100 * y),
@@ -182,14 +190,19 @@ function colourOf(label) {
   return DATA.contenders.find((c) => c.label === label)?.colour || cssColour("--quiet");
 }
 
+function shortOf(label) {
+  return DATA.contenders.find((c) => c.label === label)?.short ?? label;
+}
+
+/** Cut in the middle, for variants differ at their ends. */
 function shortened(text, most = 24) {
-  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+  const head = Math.floor((most - 1) / 2);
+  return text.length > most ? `${text.slice(0, head)}…${text.slice(head + 1 - most)}` : text;
 }
 
 function classAxis(entries) {
   return {
-    height: 110 + 26 * entries.length,
-    margin: { l: 48, r: 12, t: 36, b: 40 },
+    height: 70 + 26 * entries.length,
     yaxis: axis("", {
       tickvals: range(entries.length), range: [entries.length - 0.4, -0.6], zeroline: false,
       ticktext: entries.map((e) => plain(shortened(DATA.classes[e.label], NARROW() ? 12 : 24))),
@@ -197,15 +210,15 @@ function classAxis(entries) {
   };
 }
 
-/** Loss or accuracy of all contenders: the mean, a band from the lowest to the highest seed, single seeds if asked. */
+/** Loss or accuracy of the contenders that are not hidden: the mean, a band from the lowest to the highest seed, single seeds if asked. */
 function curves(quantity, title, scale) {
   const singles = element("single-seeds").checked, parts = element("show-train").checked ? ["train", "val"] : ["val"];
-  const traces = [], annotations = [];
-  for (const c of DATA.contenders)
+  const traces = [];
+  for (const c of shown())
     for (const part of parts) {
       const runs = c.curves[`${part}_${quantity}`].map((run) => run.map((value) => scale * value));
       const epochs = range(runs[0].length).map((i) => i + 1), at = (i) => runs.map((run) => run[i]);
-      const dash = part === "val" ? "solid" : "dash", name = plain(`${shortened(c.label, NARROW() ? 14 : 30)}, ${part}`);
+      const dash = part === "val" ? "solid" : "dash", name = plain(`${c.label}, ${part}`);
       const bound = (pick) => epochs.map((_, i) => pick(...at(i)));
       const edge = { type: "scatter", mode: "lines", x: epochs, line: { width: 0 }, hoverinfo: "skip", showlegend: false };
       if (runs.length > 1) traces.push({ ...edge, y: bound(Math.min) }, { ...edge, y: bound(Math.max), fill: "tonexty", fillcolor: faint(c.colour, 0.15) });
@@ -215,7 +228,7 @@ function curves(quantity, title, scale) {
       }));
       const means = epochs.map((_, i) => mean(at(i)));
       traces.push({
-        type: "scatter", mode: epochs.length > 1 ? "lines" : "markers", x: epochs, y: means, name, line: { color: c.colour, width: 2.5, dash }, marker: { color: c.colour, size: 9, symbol: part === "val" ? "circle" : "circle-open" },
+        type: "scatter", mode: epochs.length > 1 ? "lines" : "markers", x: epochs, y: means, line: { color: c.colour, width: 2.5, dash }, marker: { color: c.colour, size: 9, symbol: part === "val" ? "circle" : "circle-open" },
         hovertemplate: `${name}, epoch %{x}: %{y:.3f}<extra></extra>`,
       });
       if (part === "val" && c.overfitting) {
@@ -229,7 +242,7 @@ function curves(quantity, title, scale) {
     }
   const last = Math.max(...DATA.contenders.map((c) => c.curves.val_loss[0].length));
   return [traces, {
-    showlegend: true, annotations, height: 360, yaxis: axis(title),
+    height: 340, yaxis: axis(title, scale === 100 ? SHARE : {}),
     xaxis: axis("epoch", { dtick: last > 12 ? undefined : 1, range: [0.8, last + 0.2], zeroline: false }),
   }];
 }

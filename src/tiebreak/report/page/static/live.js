@@ -1,7 +1,7 @@
 "use strict";
 // The panel "Try it": an image, sliders that spoil it, and the answers of the models.
 
-const LIVE = DATA.live.map((model, place) => ({ ...model, place, colour: colourOf(model.label) })).filter((model) => !model.leftOut);
+const LIVE = DATA.live.map((model, place) => ({ ...model, place })).filter((model) => !model.leftOut);
 const [CHANNELS, HEIGHT, WIDTH] = DATA.shape, AREA = HEIGHT * WIDTH;
 const MAX_FILE = 20e6, MAX_PIXELS = 50e6; // bytes; pixels once unpacked
 const SLIDERS = ["permute", "shift", "rotate", "blur", "noise"];

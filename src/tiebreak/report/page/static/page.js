@@ -13,9 +13,10 @@ function make(tag, properties = {}, ...children) {
   return made;
 }
 
-function nameOf(contender) {
-  const dot = make("span", { className: "dot" });
-  dot.style.background = contender.colour;
+/** A contender's name behind a dot, or another sign, of its colour. */
+function nameOf(contender, sign = "") {
+  const dot = make("span", { className: sign ? "" : "dot" }, sign ? `${sign}\u00a0` : "");
+  dot.style.color = contender.colour;
   return make("span", { className: "name" }, dot, contender.label);
 }
 
@@ -38,7 +39,12 @@ function sortBy(table, header, column) {
 
 // The two contenders that are looked at ------------------------------------------------------------
 
-const chosen = { a: 0, b: DATA.contenders.length > 1 ? 1 : null };
+const MANY = 20, CONFUSED = 12; // classes; of more than MANY, those that say most are shown at first
+const placeOf = (label) => DATA.contenders.findIndex((c) => c.label === label);
+// As in the verdict: the better one first, so that a difference keeps its sign.
+const [best] = DATA.verdicts;
+const chosen = { a: best ? placeOf(best.a) : 0, b: best ? placeOf(best.b) : DATA.contenders.length > 1 ? 1 : null };
+const whole = { classes: false, confusion: false }; // whether all classes were asked for
 
 /** The chosen pair in the chosen order, whichever order it is stored in. Undefined where nothing pairs them. */
 function chosenPair() {
@@ -68,27 +74,42 @@ document.querySelectorAll(".pair-a, .pair-b").forEach((select) =>
     const value = Number(select.value);
     if (chosen[other] === value) chosen[other] = chosen[side]; // choosing the other one swaps the two
     chosen[side] = value;
-    for (const s of ["a", "b"]) document.querySelectorAll(`.pair-${s}`).forEach((each) => (each.value = chosen[s]));
     showPair();
   }));
 
+/** A button that shows all classes where only some are shown. */
+function offerAll(section, text, show) {
+  const place = element(`${section}-more`);
+  if (DATA.classes.length <= MANY) return place.replaceChildren();
+  const button = make("button", { type: "button" }, whole[section] ? "Show fewer" : `Show all ${DATA.classes.length} classes`);
+  button.addEventListener("click", () => {
+    whole[section] = !whole[section];
+    show();
+  });
+  place.replaceChildren(make("span", {}, whole[section] ? `All ${DATA.classes.length} classes.` : text), button);
+}
+
+/** The classes of the charts: of many, those in which the two differ most, or that one gets wrong most. */
+function shownClasses() {
+  const { entries, a, b } = chosenClasses();
+  if (entries.length <= MANY || whole.classes) return { entries, a, b };
+  const some = b ? [...entries.slice(0, MANY / 2), ...entries.slice(-MANY / 2)] : [...entries].sort((x, y) => x.a - y.a).slice(0, MANY);
+  return { entries: some, a, b };
+}
+
 function showPair() {
-  draw("class-acc-chart");
-  draw("class-diff-chart");
+  for (const s of ["a", "b"]) document.querySelectorAll(`.pair-${s}`).forEach((each) => (each.value = chosen[s]));
   showClasses();
   showConfusion();
   showMistakes();
 }
 
 function showClasses() {
+  draw("class-acc-chart");
+  draw("class-diff-chart");
   const { entries, a, b } = chosenClasses(), name = (e) => DATA.classes[e.label];
-  const both = (e) => `${name(e)} (${percent(e.a)}% against ${percent(e.b)}%)`;
-  const sure = entries.filter((e) => e.low !== null && (e.low > 0 || e.high < 0)).length;
-  element("classes-text").textContent = b
-    ? `${a.label} ${entries[0].a > entries[0].b ? "leads most" : "trails least"} on ${both(entries[0])}, ` +
-      `${entries.at(-1).a < entries.at(-1).b ? "trails most" : "leads least"} on ${both(entries.at(-1))}. ` +
-      `In ${sure} of ${entries.length} classes the interval leaves out 0.`
-    : "";
+  offerAll("classes", b ? `The ${MANY / 2} classes at each end.` : `The ${MANY} classes with the most mistakes.`, showClasses);
+  element("classes-text").replaceChildren(...(b ? classesInWords(entries, a, b) : []));
   const columns = ["class", "images", a.label, ...(b ? [b.label, "difference", "from", "to"] : [])];
   const points = (value) => (value === null ? "–" : percent(value));
   const row = (e) => [e.images, percent(e.a), ...(b ? [percent(e.b), points(e.a - e.b), points(e.low), points(e.high)] : [])];
@@ -98,21 +119,47 @@ function showClasses() {
       make("tr", {}, make("th", { scope: "row" }, name(e)), ...row(e).map((text) => make("td", {}, String(text))))))));
 }
 
+/** Where each of the two leads most, and in how many classes that is sure; nothing where nothing differs. */
+function classesInWords(entries, a, b) {
+  const both = (e) => `${DATA.classes[e.label]} (${percent(e.a)}% against ${percent(e.b)}%)`;
+  const first = entries[0], last = entries.at(-1), words = [], known = entries.filter((e) => e.low !== null);
+  if (first && first.a > first.b) words.push(`${a.label} leads most on ${both(first)}.`);
+  if (last && last.a < last.b) words.push(`${b.label} leads most on ${both(last)}.`);
+  const sure = known.filter((e) => e.low > 0 || e.high < 0).length;
+  if (!words.length) words.push(`${a.label} and ${b.label} get equally many images of every class right.`);
+  else if (known.length) words.push(`In ${sure} of ${known.length} classes the interval leaves out 0.`);
+  const empty = DATA.classes.filter((_, label) => !entries.some((e) => e.label === label && e.images));
+  if (empty.length) words.push(`No test images: ${empty.join(", ")}.`);
+  return [nameOf(a, "●"), " ", nameOf(b, "◆"), make("br"), words.join(" ")];
+}
+
 // Confusion matrices -------------------------------------------------------------------------------
 
 function showConfusion() {
-  const places = [chosen.a, chosen.b].filter((place) => place !== null);
-  element("confusion-tables").replaceChildren(...places.map(confusionTable));
+  const places = [chosen.a, chosen.b].filter((place) => place !== null), classes = confusedClasses(places);
+  offerAll("confusion", `The ${classes.length} classes most often confused.`, showConfusion);
+  element("confusion-tables").replaceChildren(...places.map((place) => confusionTable(place, classes)));
   element("cell-images").replaceChildren();
 }
 
-function confusionTable(place) {
-  const contender = DATA.contenders[place], small = DATA.classes.length > 20;
-  const head = make("tr", {}, make("td"), ...DATA.classes.map((name) => make("th", { scope: "col", title: name }, make("span", {}, name))));
-  const rows = contender.confusion.map((counts, truth) => {
-    const total = counts.reduce((a, b) => a + b, 0) || 1;
+/** Of many classes, those that are most often taken for others, or others for them. */
+function confusedClasses(places) {
+  const all = range(DATA.classes.length);
+  if (all.length <= MANY || whole.confusion) return all;
+  const mistakes = all.map((k) => places.reduce((sum, place) => {
+    const counts = DATA.contenders[place].confusion;
+    return sum + all.reduce((part, other) => part + (other === k ? 0 : counts[k][other] + counts[other][k]), 0);
+  }, 0));
+  return all.sort((i, j) => mistakes[j] - mistakes[i]).slice(0, CONFUSED).sort((i, j) => i - j);
+}
+
+function confusionTable(place, classes) {
+  const contender = DATA.contenders[place], small = classes.length > MANY;
+  const head = make("tr", {}, make("td"), ...classes.map((k) => make("th", { scope: "col", title: DATA.classes[k] }, make("span", {}, DATA.classes[k]))));
+  const rows = classes.map((truth) => {
+    const counts = contender.confusion[truth], total = counts.reduce((a, b) => a + b, 0) || 1;
     return make("tr", {}, make("th", { scope: "row", title: DATA.classes[truth] }, DATA.classes[truth]),
-      ...counts.map((count, said) => confusionCell(place, truth, said, count, count / total, small)));
+      ...classes.map((said) => confusionCell(place, truth, said, counts[said], counts[said] / total, small)));
   });
   const table = make("table", { className: `confusion${small ? " small" : ""}` },
     make("caption", {}, nameOf(contender)), make("thead", {}, head), make("tbody", {}, ...rows));
@@ -248,7 +295,7 @@ function showMistakes() {
   if (pair) {
     const b = DATA.contenders[chosen.b], share = pair.shares;
     lists.push(make("p", {}, `Of the test images both get ${percent(share.bothRight)}% right, only ${a.label} ${percent(share.onlyA)}%, ` +
-      `only ${b.label} ${percent(share.onlyB)}%, and neither ${percent(share.bothWrong)}% (means over ${pair.seeds} seeds).`));
+      `only ${b.label} ${percent(share.onlyB)}%, and neither ${percent(share.bothWrong)}%${pair.seeds > 1 ? ` (means over ${pair.seeds} seeds)` : ""}.`));
     lists.push(imageList([nameOf(b), " alone is right"], `${images(pair.onlyB)} that ${b.label} gets right in most seeds and ${a.label} wrong in most; the clearest first.`, pair.onlyB, number));
     lists.push(imageList([nameOf(a), " alone is right"], `${images(pair.onlyA)}, the other way round.`, pair.onlyA, number));
     lists.push(imageList(["Both are wrong, and sure"], `${images(pair.bothWrong)} that both get wrong in every seed; the most confident first.`, pair.bothWrong, number));
@@ -261,6 +308,18 @@ function showMistakes() {
 
 // Begin --------------------------------------------------------------------------------------------
 
+/** A box to tick for each contender, in the sections whose charts show all of them. */
+document.querySelectorAll(".legend").forEach((legend) =>
+  legend.append(...DATA.contenders.map((c) => {
+    const box = make("input", { type: "checkbox", checked: true, value: c.label });
+    box.addEventListener("change", () => {
+      hidden[box.checked ? "delete" : "add"](c.label);
+      document.querySelectorAll(".legend input").forEach((other) => (other.checked = !hidden.has(other.value)));
+      WITH_LEGEND.forEach(draw);
+    });
+    return make("label", {}, box, nameOf(c));
+  })));
+if (DATA.contenders.length > 6) element("show-train").checked = false;
 for (const id of ["single-seeds", "show-train"])
   element(id).addEventListener("change", () => ["loss-chart", "acc-chart"].forEach(draw));
 element("cost-axis").addEventListener("change", () => draw("cost-chart"));

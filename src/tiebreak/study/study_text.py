@@ -8,8 +8,7 @@ from tiebreak.study.plan import Study
 
 def study_as_toml(study: Study) -> str:
     """The study file (TOML) that gives this very study; where its data lie on this machine is left out."""
-    seeds = list(study.seeds)
-    top: dict[str, Any] = {"seeds": len(seeds) if seeds == list(range(len(seeds))) else seeds}
+    top: dict[str, Any] = {"seeds": _seeds(study)}
     top |= study.model_dump(
         mode="json", exclude={"contenders", "seeds", "data"}, exclude_defaults=True, exclude_none=True
     )
@@ -25,6 +24,13 @@ def study_as_toml(study: Study) -> str:
         if recipe:
             lines += ["[contenders.recipe]", *(_line(key, value) for key, value in recipe.items())]
     return "\n".join(lines) + "\n"
+
+
+def _seeds(study: Study) -> int | list[int] | str:
+    if study.looks is not None:
+        return "auto"  # the looks say how many
+    seeds = list(study.seeds)
+    return len(seeds) if seeds == list(range(len(seeds))) else seeds
 
 
 def _line(key: str, value: Any) -> str:

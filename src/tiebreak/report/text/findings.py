@@ -1,0 +1,88 @@
+"""What a study shows, as every view tells it, and what many comparisons come to in one sentence."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tiebreak.evidence.compare.judgement import Judgement
+from tiebreak.evidence.compare.simultaneous import Ranking
+from tiebreak.evidence.compare.verdict import Outcome
+from tiebreak.evidence.describe.quality import ContenderSummary
+from tiebreak.report.palette import contender_colours
+from tiebreak.report.text.explained import Explained
+from tiebreak.results.results import Results
+
+FEW = 3  # pairs, and names, that are told one by one
+ROWS_OF_ALL, ROWS_OF_ONE = 12, 40  # pairs that one chart shows
+
+
+@dataclass(frozen=True, kw_only=True)
+class Findings:
+    """All that terminal, page and JSON say of a study."""
+
+    results: Results
+    summaries: tuple[ContenderSummary, ...]  # of those that have a finished run
+    ranking: Ranking | None  # None for a single contender, or before the first look
+    judgements: tuple[Judgement, ...]  # one a pair
+    notes: tuple[str, ...]  # what must be known of data, runs and verdicts
+    explained: Explained | None  # its contenders were trained to answer questions, not against each other
+
+    @property
+    def colours(self) -> dict[str, str]:
+        """By label, those without a run last."""
+        silent = (contender.label for contender in self.results.without_runs)
+        return contender_colours([*self.results.labels, *silent])
+
+    @property
+    def is_ranked(self) -> bool:
+        """Whether there are more than two contenders to be put in order."""
+        return self.explained is None and self.ranking is not None and len(self.ranking.standings) > 2
+
+    @property
+    def told(self) -> tuple[Judgement, ...]:
+        """The pairs that are told one by one: all if they are few, else that of the two on top."""
+        return self.judgements if len(self.judgements) <= FEW else self.judgements[:1]
+
+
+def summary_sentence(ranking: Ranking, judgements: Sequence[Judgement]) -> str:
+    """Who may be best, or how many beat the baseline, and how many pairs are decided."""
+    counts = Counter(judgement.verdict.outcome for judgement in judgements)
+    better, worse = counts[Outcome.A_BETTER], counts[Outcome.B_BETTER]
+    alike, undecided = counts[Outcome.EQUIVALENT], counts[Outcome.UNDECIDED]
+    if ranking.baseline is not None:
+        parts = {
+            f"beat the baseline {ranking.baseline}": better,
+            "are beaten by it": worse,
+            "are equivalent to it": alike,
+            "are undecided": undecided,
+        }
+        return f"Of {len(judgements)} contenders {_counted(parts)}."
+    best = [standing.name for standing in ranking.standings if standing.may_be_best]
+    ranked = len(ranking.standings) - len(ranking.unranked)
+    number = f"{ranked}{' with enough seeds' if ranking.unranked else ''}"
+    if not ranked:
+        who = "Too few seeds to say which is the best"
+    elif len(best) == ranked:
+        who = f"Any of the {number} may be the best"
+    else:
+        which = _either(best) if len(best) <= FEW else f"one of {len(best)}"
+        who = f"The best of {number} is {which} (with a confidence of at least {ranking.level:.0%})"
+    parts = {"differ": better + worse, "are equivalent": alike, "are undecided": undecided}
+    return f"{who}; of {len(judgements)} pairs {_counted(parts)}."
+
+
+def on_top(judgements: Sequence[Judgement]) -> list[Judgement]:
+    """The pairs that a chart shows: all if they are few, else those with the best one or the baseline."""
+    if len(judgements) <= ROWS_OF_ALL:
+        return list(judgements)
+    first = judgements[0]
+    return [one for one in judgements if first.a in (one.a, one.b) or one.b == first.b][:ROWS_OF_ONE]
+
+
+def _either(names: Sequence[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
+
+
+def _counted(parts: dict[str, int]) -> str:
+    told = [f"{count} {what}" for what, count in parts.items() if count]
+    return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"
