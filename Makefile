@@ -28,9 +28,9 @@ audit: .venv/.installed-dev            ## known vulnerabilities of what is insta
 	$(BIN)/pip-audit
 
 clean:
-	rm -rf .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf build src/tiebreak/kernels/*.so .venv .cache .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 
-.venv/.installed: pyproject.toml constraints.txt
+.venv/.installed: pyproject.toml constraints.txt setup.py $(wildcard src/tiebreak/kernels/*.?pp)
 	$(PYTHON) -m venv .venv
 	$(PIP) --editable .
 	touch $@

@@ -26,10 +26,6 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.compare.comparison import Comparison, compare_predictions
 from tiebreak.files import atomic_write
-from tiebreak.kernels.adam import load_adam
-from tiebreak.kernels.convolution import load_convolution
-from tiebreak.kernels.gather import load_gather
-from tiebreak.kernels.pooling import load_pooling
 from tiebreak.training.device import thread_count
 from tiebreak.training.precision import Precision
 from tiebreak.training.recipe import Recipe
@@ -53,16 +49,11 @@ class Correct:
 @contextmanager
 def kernels_off() -> Iterator[None]:
     """Let PyTorch compute all, inside the block."""
-    loaders = (load_adam, load_convolution, load_gather, load_pooling)
     os.environ["TIEBREAK_KERNELS"] = "off"
-    for loader in loaders:
-        loader.cache_clear()
     try:
         yield
     finally:
         del os.environ["TIEBREAK_KERNELS"]
-        for loader in loaders:
-            loader.cache_clear()
 
 
 def train(folder: Path, spec: RunSpec, data: ImageDataset, variant: Variant) -> Correct:

@@ -13,6 +13,7 @@ from table_file import write_table
 
 from tiebreak.bench.loops import random_images
 from tiebreak.bench.measure import Bench, Effort, Row, run_bench
+from tiebreak.bench.table import kernels_text
 
 CASE_STUDY_IMAGES = 45_000  # in one of its epochs
 TARGETS = {  # times the case study's loop
@@ -64,7 +65,7 @@ def main() -> None:
         "as the heading says; side by side: one thread a run, all runs together. Spread: lowest to highest "
         "round. Of peak: of the matrix peak measured in the same round in the same number format; a plain "
         "convolution's products are counted, of which Winograd's algorithm needs fewer than half. `auto` "
-        f"chooses {first.auto}; kernels {'compiled' if first.compiled_kernels else 'in PyTorch'}."
+        f"chooses {first.auto}; kernels: {kernels_text(first)}."
     )
     lines = (line for bench in benches for line in section(bench))
     write_table(arguments.out, "Training speed of one run", facts, lines)

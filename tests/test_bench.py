@@ -10,6 +10,7 @@ from tiebreak.bench import loops, measure, table
 from tiebreak.bench.side_by_side import side_by_side
 from tiebreak.cli import run_command
 from tiebreak.data.dataset import make_dataset
+from tiebreak.kernels import usable_variants
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
 from tiebreak.study.where.machine import available_cores
@@ -36,7 +37,9 @@ def test_one_image_at_a_time_gives_the_pixels_of_a_batch(data):
 def test_every_variant_is_measured_for_every_model(data, monkeypatch):
     monkeypatch.setattr(measure, "available_cores", lambda: available_cores() * 2)  # on one core too
     measured = measure.run_bench(data, effort=TINY)
-    alone = ["case study's loop", "in-memory tensors", "tiebreak fp32", "tiebreak bf16"]
+    formats = list(measured.peak_gflops)
+    assert formats == list(measure.fast_precisions())
+    alone = ["case study's loop", "in-memory tensors", *(f"tiebreak {name}" for name in formats)]
     beside = [f"{name}, {measured.side_by_side} runs side by side" for name in alone[2:]]
     assert measured.side_by_side == 2 * len(available_cores())
     assert [(row.model, row.variant) for row in measured.rows] == [
@@ -45,16 +48,43 @@ def test_every_variant_is_measured_for_every_model(data, monkeypatch):
     for row in measured.rows:
         assert 0 < row.ratio_low <= row.ratio <= row.ratio_high
         assert row.images_per_second > 0
-        assert row.peak_share > 0
+        assert 0 < row.peak_share < 3
     assert [row.ratio for row in measured.rows if row.variant == alone[0]] == [1.0, 1.0]
-    assert set(measured.peak_gflops) == {"fp32", "bf16"}
-    assert len(table.bench_table(measured).rows) == 12
+    assert len(table.bench_table(measured).rows) == len(measured.rows)
+
+
+@pytest.mark.parametrize("bf16_is_fast", [True, False])
+def test_bf16_is_measured_only_where_it_is_faster(bf16_is_fast, data, monkeypatch):
+    def peak(precision, seconds=0.1, size=0):
+        return 2e11 if precision == "bf16" and bf16_is_fast else 1e9 if precision == "bf16" else 1e11
+
+    monkeypatch.setattr(measure, "matrix_peak", peak)
+    monkeypatch.setattr(measure, "available_cores", lambda: available_cores()[:1])
+    measured = measure.run_bench(data, effort=TINY, models=["mlp"])
+    assert ("tiebreak bf16" in [row.variant for row in measured.rows]) == bf16_is_fast
+    assert ("bf16" in measured.peak_gflops) == bf16_is_fast
+    left_out = "bf16 is left out: this processor computes it slower than fp32."
+    assert (left_out in table.bench_notes(measured)) != bf16_is_fast
+
+
+def test_kernels_are_told_by_name_and_only_where_they_compute(data, monkeypatch):
+    monkeypatch.setattr(measure, "available_cores", lambda: available_cores()[:1])
+    for switch in ("off", *usable_variants()):
+        monkeypatch.setenv("TIEBREAK_KERNELS", switch)
+        measured = measure.run_bench(data, effort=TINY, models=["mlp"])
+        notes = "\n".join(table.bench_notes(measured))
+        if switch == "off":
+            assert "kernels: none, PyTorch computes." in notes
+        else:
+            assert f"kernels: {switch} (convolution in float32" in notes
+        assert ("Winograd" in notes) == (switch != "off")
 
 
 def test_on_one_core_nothing_is_side_by_side(data, monkeypatch):
     monkeypatch.setattr(measure, "available_cores", lambda: available_cores()[:1])
     measured = measure.run_bench(data, effort=TINY, models=["mlp"])
-    assert (measured.threads, measured.side_by_side, len(measured.rows)) == (1, 0, 4)
+    assert (measured.threads, measured.side_by_side) == (1, 0)
+    assert not any("side by side" in row.variant for row in measured.rows)
 
 
 def test_processes_side_by_side_leave_when_they_are_no_longer_needed(data):
@@ -78,6 +108,6 @@ def test_the_command_prints_the_table_and_one_json_object(monkeypatch, capsys):
     run_command.app(["bench", "--quick", "--json", "--dataset", "digits"], standalone_mode=False)
     out, err = capsys.readouterr()
     measured = json.loads(out)
-    assert len(measured["rows"]) >= 8
+    assert len(measured["rows"]) >= 6
     assert measured["auto"] in ("fp32", "bf16")
     assert f"--precision auto chooses {measured['auto']} here" in err

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from tiebreak.kernels import kernel_variant
+
 SMALL = ("linear", "mlp(hidden_dim=16)", "--dataset", "digits", "--seeds", 2, "--epochs", 2)
 
 
@@ -41,6 +43,16 @@ def test_compare_shows_progress_table_verdict_and_where_the_study_is(tiebreak, t
 def test_the_version_is_the_installed_one(tiebreak):
     done = tiebreak("--version")
     assert (done.status, done.stdout) == (0, f"tiebreak {metadata.version('tiebreak')}\n")
+
+
+def test_about_says_what_computes(tiebreak):
+    done = tiebreak("--about")
+    first, second = done.stdout.splitlines()
+    names = f"tiebreak {metadata.version('tiebreak')}, PyTorch {metadata.version('torch')}"
+    assert done.status == 0
+    assert first.startswith(names.partition("+")[0])
+    variant = kernel_variant()
+    assert second.startswith(f"kernels: {variant} (convolution in float32" if variant else "kernels: none")
 
 
 def test_a_command_of_its_own_gives_the_bytes_of_one_in_this_process(tiebreak, tmp_path):

@@ -107,7 +107,7 @@ def test_a_file_declares_margin_baseline_and_looks(tmp_path):
 
 
 def test_three_contenders_are_ranked(tmp_path):
-    three = CLOSE | {"contenders": ["linear", "same=linear", "small=mlp(hidden_dim=4)"], "seeds": 2}
+    three = CLOSE | {"contenders": ["linear", "same=linear", "small=mlp(hidden_dim=4)"], "seeds": 3}
     shown = str(train(tmp_path / "all", three))
     assert re.search(r"contender +test acc +letters +may be best", shown)
     assert "Contenders that share a letter could not be told apart." in shown

@@ -6,7 +6,6 @@ loaded: each variant is a process of its own (golden_files.py starts it).
 
 import hashlib
 import json
-import sys
 import tempfile
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,7 +20,7 @@ from torch.nn import functional as F
 from tiebreak.actions.judge import as_json, judge
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.kernels import kernels_are_compiled, library
+from tiebreak.kernels.library import kernel_variant
 from tiebreak.models.catalog import BUILTIN
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution, make_study, parse_contender
@@ -149,18 +148,15 @@ def arithmetic() -> str:
     return digest([*(each.detach().float().numpy() for each in made), *functions])[:8]
 
 
-def main(march: str) -> None:
-    """Print what the values depend on, and the values. `march`: the processor to compile kernels for."""
-    flags = list(library.FLAGS)
-    flags[flags.index("-march=native")] = f"-march={march}"
-    library.FLAGS = tuple(flags)
+def main() -> None:
+    """Print what the values depend on, and the values."""
     run.SECONDS_BETWEEN_REPORTS = 0.0  # after every step
     torch.set_num_threads(1)
-    has_bf16 = march == "native" and cpu_has_bf16()
+    has_bf16 = torch.backends.cpu.get_cpu_capability() == "AVX512" and cpu_has_bf16()
     key = {
         "instructions": torch.backends.cpu.get_cpu_capability(),
         "bf16": has_bf16,
-        "kernels": "on" if kernels_are_compiled() else "off",
+        "kernels": kernel_variant() or "off",
         "torch": torch.__version__,
         "arithmetic": arithmetic(),
     }
@@ -169,4 +165,4 @@ def main(march: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main()

@@ -4,18 +4,16 @@ from functools import partial
 
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from kernel_variants import skip_unless_convolution
 from tiebreak import kernels
 from tiebreak.kernels import convolution
-from tiebreak.kernels.convolution import load_convolution
 from tiebreak.training.device import thread_count
 
-DTYPES = [dtype for dtype in (torch.float32, torch.bfloat16) if kernels.has_convolution(dtype)]
-
-needs_kernel = pytest.mark.skipif(not DTYPES, reason="needs a C++ compiler and AVX-512")
+DTYPES = [torch.float32, torch.bfloat16]
 
 
 @pytest.fixture(autouse=True)
@@ -60,9 +58,10 @@ def values_and_gradients(operation, images, weight, bias, gradient) -> list[Tens
     return [outputs.detach(), *torch.autograd.grad(outputs, leaves, gradient)]
 
 
-@needs_kernel
 @sizes(dtype=st.sampled_from(DTYPES))
-def test_what_needs_no_rounding_is_exact(dtype, **size):
+@settings(max_examples=40)
+def test_what_needs_no_rounding_is_exact(variant, dtype, **size):
+    skip_unless_convolution(variant, dtype)
     images, weight, bias, gradient = whole_numbers(draw(**size))
     exact = values_and_gradients(
         kernels.conv_relu_pool_twin, images.double(), weight.double(), bias.double(), gradient.double()
@@ -76,12 +75,12 @@ def test_what_needs_no_rounding_is_exact(dtype, **size):
     assert compiled[2].dtype == compiled[3].dtype == torch.float32
 
 
-@needs_kernel
 @pytest.mark.parametrize(
     "size", [(4, 3, 32, 32, 32), (4, 32, 64, 16, 16), (2, 64, 128, 9, 7), (1, 3, 16, 6, 150)]
 )
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_outputs_have_at_most_twice_the_error_of_pytorch(size, dtype):
+def test_outputs_have_at_most_twice_the_error_of_pytorch(variant, size, dtype):
+    skip_unless_convolution(variant, dtype)
     images, weight, bias, _ = draw(0, *size)
     images = images.to(dtype)
     exact = kernels.conv_relu_pool_twin(images.double(), weight.double(), bias.double())
@@ -94,9 +93,9 @@ def test_outputs_have_at_most_twice_the_error_of_pytorch(size, dtype):
     assert 0 < ours <= 2 * theirs < (0.01 if dtype == torch.bfloat16 else 1e-6)
 
 
-@needs_kernel
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_layouts_of_images_and_weights_change_no_bit(dtype):
+def test_layouts_of_images_and_weights_change_no_bit(variant, dtype):
+    skip_unless_convolution(variant, dtype)
     images, weight, bias, gradient = draw(1, 3, 20, 40, 10, 12)
     results = [
         values_and_gradients(
@@ -114,9 +113,9 @@ def test_layouts_of_images_and_weights_change_no_bit(dtype):
     assert results[3][2].is_contiguous(memory_format=torch.channels_last)
 
 
-@needs_kernel
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_values_do_not_depend_on_threads_and_gradients_repeat(dtype):
+def test_values_do_not_depend_on_threads_and_gradients_repeat(variant, dtype):
+    skip_unless_convolution(variant, dtype)
     images, weight, bias, gradient = draw(2, 5, 8, 16, 12, 12)
     inputs = (images.to(dtype), weight, bias, gradient.to(dtype))
     with thread_count(1):
@@ -130,10 +129,10 @@ def test_values_do_not_depend_on_threads_and_gradients_repeat(dtype):
     torch.testing.assert_close(shared[2:], alone[2:], rtol=1e-4, atol=1e-4)
 
 
-@needs_kernel
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("special", [float("nan"), float("inf")])
-def test_what_is_not_finite_reaches_the_outputs(dtype, special):
+def test_what_is_not_finite_reaches_the_outputs(variant, dtype, special):
+    skip_unless_convolution(variant, dtype)
     images, weight, bias, _ = draw(3, 1, 4, 6, 8, 8)
     images[0, 2, 5, 5] = special
     outputs = kernels.conv_relu_pool(images.to(dtype), weight, bias)
@@ -141,8 +140,7 @@ def test_what_is_not_finite_reaches_the_outputs(dtype, special):
     assert outputs[0, :, 0, 0].isfinite().all()  # which does not see that pixel
 
 
-@needs_kernel
-def test_gradients_that_nobody_wants_are_not_computed():
+def test_gradients_that_nobody_wants_are_not_computed(variant):
     images, weight, bias, gradient = draw(4, 2, 3, 4, 6, 6)
     weight.requires_grad_()
     kernels.conv_relu_pool(images, weight, bias).backward(gradient)
@@ -151,8 +149,7 @@ def test_gradients_that_nobody_wants_are_not_computed():
     assert weight.grad is not None
 
 
-@needs_kernel
-def test_what_the_kernel_cannot_compute_goes_to_the_twin():
+def test_what_the_kernel_cannot_compute_goes_to_the_twin(variant):
     images, weight, bias, _ = draw(5, 2, 3, 4, 6, 6)
     for inputs in ((images.double(), weight.double(), bias.double()), (images[:0], weight, bias)):
         assert torch.equal(kernels.conv_relu_pool(*inputs), kernels.conv_relu_pool_twin(*inputs))
@@ -160,8 +157,7 @@ def test_what_the_kernel_cannot_compute_goes_to_the_twin():
         kernels.conv_relu_pool(images[:, :, :1], weight, bias)
 
 
-@needs_kernel
-def test_sizes_for_which_it_does_not_pay_go_to_pytorch(monkeypatch):
+def test_sizes_for_which_it_does_not_pay_go_to_pytorch(variant, monkeypatch):
     images, weight, bias, _ = draw(6, 2, 20, 24, 8, 8)
     images = images.to(memory_format=torch.channels_last)
     plain = kernels.conv_relu_pool_twin(images, weight, bias)
@@ -175,22 +171,26 @@ def test_sizes_for_which_it_does_not_pay_go_to_pytorch(monkeypatch):
     assert not torch.equal(kernels.conv_relu_pool(images, weight, bias), plain)
 
 
-@needs_kernel
-def test_a_kernel_with_a_slip_is_found_out_when_it_is_loaded(monkeypatch, tmp_path, caplog):
-    source = convolution.SOURCE.read_text()
-    slips = {
-        "forward": ("out[2] = in[2] - in[1];", "out[2] = in[2] + in[1];"),
-        "images": ("out[3] = _mm512_setzero_ps() - in[3];", "out[3] = in[3];"),
-        "filters": ("out[1] = (in[1] - in[2]) / 2;", "out[1] = (in[1] + in[2]) / 2;"),
-    }
-    for name, (right, wrong) in slips.items():
-        assert source.count(right) == 1
-        path = tmp_path / f"{name}.cpp"
-        path.write_text(source.replace(right, wrong))
-        monkeypatch.setattr(convolution, "SOURCE", path)
-        load_convolution.cache_clear()
-        try:
-            assert load_convolution() is None
-            assert f"Compiled {name} gives other values than PyTorch" in caplog.text
-        finally:
-            load_convolution.cache_clear()
+def test_processors_that_round_once_give_the_same_bytes():
+    """However wide their vectors are: the order of sums is the same."""
+    inputs = draw(7, 3, 33, 40, 11, 18)
+    results = {}
+    for name in kernels.usable_variants():
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv("TIEBREAK_KERNELS", name)
+            if name != "baseline":
+                results[name] = values_and_gradients(kernels.conv_relu_pool, *inputs)
+    if len(results) < 2:
+        pytest.skip("needs a processor with two variants that multiply and add at once")
+    first, *others = results.values()
+    for other in others:
+        assert all(map(torch.equal, first, other))
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_what_is_not_in_the_cpus_memory_is_not_read(variant, moved):
+    inputs = draw(8, 2, 3, 4, 6, 6)[:3]
+    inputs[moved] = inputs[moved].to("meta")
+    assert not convolution._can_compute(*inputs)
+    inputs = [tensor.to("meta") for tensor in inputs]
+    assert kernels.conv_relu_pool(*inputs).device.type == "meta"

@@ -1,17 +1,13 @@
 """Pooling by the compiled kernel is the twin's, bit for bit."""
 
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
 from tiebreak import kernels
-from tiebreak.kernels.pooling import load_pooling
 
 DTYPES = [torch.float32, torch.bfloat16]
-
-needs_compiler = pytest.mark.skipif(load_pooling() is None, reason="needs a C++ compiler")
 
 
 def few_values(shape: tuple[int, ...], seed: int, special: float | None = None) -> Tensor:
@@ -30,7 +26,6 @@ def pooled_and_gradient(pool, images: Tensor, weight: Tensor) -> tuple[Tensor, T
     return pooled.detach(), images.grad
 
 
-@needs_compiler
 @given(
     batch=st.integers(1, 3),
     channels=st.sampled_from([1, 2, 3, 31, 32, 33, 70]),
@@ -41,8 +36,9 @@ def pooled_and_gradient(pool, images: Tensor, weight: Tensor) -> tuple[Tensor, T
     dtype=st.sampled_from(DTYPES),
 )
 def test_pooling_and_its_gradient_are_the_twins_bit_for_bit(
-    batch, channels, height, width, seed, special, dtype
+    variant, batch, channels, height, width, seed, special, dtype
 ):
+    assert kernels.has_pooling()
     shape = (batch, channels, height, width)
     images = few_values(shape, seed, special).to(dtype, memory_format=torch.channels_last)
     weight = few_values((batch, channels, height // 2, width // 2), seed + 1).to(dtype)
@@ -53,8 +49,7 @@ def test_pooling_and_its_gradient_are_the_twins_bit_for_bit(
     assert pooled.is_contiguous(memory_format=torch.channels_last)
 
 
-@needs_compiler
-def test_pooling_of_other_layouts_and_types_goes_to_the_twin():
+def test_pooling_of_other_layouts_and_types_goes_to_the_twin(variant):
     images = few_values((2, 5, 6, 6), 0)
     for other in (images, images.double().to(memory_format=torch.channels_last)):
         assert torch.equal(kernels.max_pool_relu(other), kernels.max_pool_relu_twin(other))

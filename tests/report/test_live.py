@@ -1,7 +1,6 @@
 """Weights on their way into the page."""
 
 import base64
-import json
 import re
 import zlib
 from collections.abc import Callable
@@ -15,8 +14,9 @@ from torch import nn
 from torch.nn import functional as F
 from torch.nn.utils import parametrizations, spectral_norm
 
+from forged import edit_json
 from tiebreak.actions.judge import Verdicts
-from tiebreak.actions.page import examples
+from tiebreak.actions.page import known_images
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.layers import describe_layers
 from tiebreak.models.linear import LinearClassifier
@@ -197,7 +197,7 @@ def examples_of(results: Verdicts) -> KnownImages:
         results.folder, len(results.results.examples.truth), len(results.results.examples.class_names)
     )
     assert sheet is not None
-    return examples(*sheet, results.stored.header.data)
+    return known_images(*sheet, results.stored.header.data)
 
 
 def pack_all(results: Verdicts, chains: dict[str, Chain], room: int = 10_000_000) -> list[LiveModel]:
@@ -252,9 +252,7 @@ def test_a_chain_that_answers_otherwise_than_the_study_is_left_out(study: Verdic
 def test_a_chain_that_does_not_fit_its_weights_costs_nothing_but_its_panel(
     copied: Path, write_again: Callable[[Path], str], layers: list[dict[str, object]]
 ) -> None:
-    stored = json.loads((copied / "layers.json").read_text())
-    stored["contenders"]["mlp"] = {"layers": layers}
-    (copied / "layers.json").write_text(json.dumps(stored))
+    edit_json(copied / "layers.json", lambda file: file["contenders"].update(mlp={"layers": layers}))
     assert "mlp cannot answer here: its layers in layers.json and its weights" in write_again(copied)
 
 

@@ -116,6 +116,10 @@ def test_the_summary_counts_what_the_verdicts_say(many: Findings) -> None:
     open_ = sum(one.verdict.outcome.value == "undecided" for one in many.judgements)
     text = summary_sentence(many.ranking, many.judgements)
     assert f"of 66 pairs {66 - open_} differ and {open_} are undecided." in text
+    few = summary_sentence(
+        many.ranking, [one for one in many.judgements if one.verdict.outcome.value == "undecided"][:1]
+    )
+    assert few.endswith("of 1 pairs 1 is undecided.")
 
 
 def test_json_has_null_for_what_is_no_number() -> None:
@@ -130,6 +134,15 @@ def test_a_table_of_words_wraps_at_spaces() -> None:
     file = StringIO()
     print_table(table, Console(file=file, width=40, force_terminal=True, color_system=None))
     assert file.getvalue().split() == ["name", "what", "it", "is", "a", *["one", "two", "three"] * 5]
+
+
+def test_one_name_may_stand_in_several_rows() -> None:
+    """As in the table of `bench`."""
+    name = "a-model-with-a-name-that-is-long(width=64)"
+    table = Table(columns=("model", "images/s"), rows=((name, "1"), (name, "2")))
+    fitted = fit_table(table, 30)
+    assert [row[1] for row in fitted.rows] == ["1", "2"]
+    assert len({row[0] for row in fitted.rows}) == 1 and len(fitted.rows[0][0]) == 20
 
 
 def test_printing_verdicts_needs_no_terminal(study: Verdicts) -> None:

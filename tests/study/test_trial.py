@@ -62,7 +62,10 @@ def test_what_comes_with_tiebreak_has_no_note(name: str) -> None:
         ("Infinite", "the loss of its first step is nan"),
         ("Extra", "the weights of {odd}:Extra cannot be saved: AttributeError"),
         ("Float8", "the weights of {odd}:Float8 cannot be saved and loaded: AttributeError"),
-        ("Sparse", "fails on a training batch of shape (B, C, H, W) = (8, 1, 8, 8): NotImplementedError"),
+        (
+            "Sparse",
+            "training batch of shape (B, C, H, W) = (8, 1, 8, 8): RuntimeError: Adam does not support sparse",
+        ),
         ("Tired(steps=0)", "RuntimeError: too tired ({odd}, line "),
     ],
 )
@@ -131,10 +134,14 @@ def test_notes_are_kept_and_reach_text_json_and_page(odd: str, tmp_path: Path) -
     assert note in " ".join(str(results).split())
     assert note in results.page.read_text()
 
-    # A study that goes on does not try again, and forgets nothing.
-    Path(odd).write_text(ODD.replace("class Sure(Net):", "class Sure(Auxiliary):"))
     for _ in run_study(study, some_images(), results.folder, PLAIN):
         pass
+    assert read_trials(results.folder, ["linear", "sure"]) == (note,)
+
+    # Other code is tried anew, before anything of it is trained.
+    Path(odd).write_text(ODD.replace("class Sure(Net):", "class Sure(Auxiliary):"))
+    with pytest.raises(ModelError, match="Sure"):
+        next(run_study(study, some_images(), results.folder, PLAIN))
     assert read_trials(results.folder, ["linear", "sure"]) == (note,)
 
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import ModelError
-from tiebreak.kernels import has_convolution
+from tiebreak.kernels import has_convolution, kernel_variant
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
@@ -95,6 +95,7 @@ def test_the_cnn_gets_all_that_pays_and_bf16_logits_come_back_in_float32():
         device="cpu",
         precision="bf16",
         channels_last=True,
+        kernels=kernel_variant(),
         winograd=has_convolution(torch.bfloat16),
         pool_first=True,
         bf16_weights=True,

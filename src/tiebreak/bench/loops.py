@@ -5,7 +5,7 @@ Shape letters: N images, B images of a batch, C channels, H height, W width.
 
 import itertools
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import partial
@@ -90,13 +90,15 @@ def plain_loops(model: str, data: ImageDataset, part: Part) -> dict[str, Trainin
     }
 
 
-def tiebreak_loops(model: str, data: ImageDataset, part: Part) -> dict[Precision, TrainingLoop]:
+def tiebreak_loops(
+    model: str, data: ImageDataset, part: Part, precisions: Sequence[Precision] = PRECISIONS
+) -> dict[Precision, TrainingLoop]:
     """What a run of a study does, in each precision; warmed up.
 
     Raises: ModelError if the model cannot be built for this data.
     """
     loops: dict[Precision, TrainingLoop] = {}
-    for precision in PRECISIONS:
+    for precision in precisions:
         network = build_model(model, data.image_shape, data.num_classes)
         placement = choose_placement(network, data.image_shape, CPU, precision)
         steps = tiebreak_steps(network, part, placement)

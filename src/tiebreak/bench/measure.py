@@ -20,13 +20,14 @@ from tiebreak.bench.loops import (
     CASE_STUDY,
     CPU,
     PRECISIONS,
+    TrainingLoop,
     bench_part,
     plain_loops,
     tiebreak_loops,
 )
 from tiebreak.bench.side_by_side import side_by_side
 from tiebreak.data.dataset import ImageDataset, Part
-from tiebreak.kernels import kernels_are_compiled
+from tiebreak.kernels import active_kernels, kernel_variant
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
 from tiebreak.study.where.machine import available_cores
@@ -35,6 +36,7 @@ from tiebreak.training.precision import Placement, Precision, choose_precision, 
 
 MODELS = ("mlp", "cnn")
 PEAK_SIZE = 1024  # rows and columns of the matrices whose product is the machine's peak
+TRIAL_SIZE = 256  # ... of those that tell whether bf16 is fast here at all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +71,8 @@ class Bench:
     rows: tuple[Row, ...]
     peak_gflops: dict[str, float]  # number format -> the best product seen, 1e9 operations a second
     auto: Precision  # what --precision auto chooses
-    compiled_kernels: bool
+    kernel_variant: str | None  # None: PyTorch computes
+    active_kernels: tuple[str, ...]  # what is compiled
     threads: int  # of the variants that are one run
     side_by_side: int  # runs, of one thread each; 0: not measured
     rounds: int
@@ -95,7 +98,7 @@ def run_bench(
     effort: Effort | None = None,
     models: Sequence[str] = MODELS,
 ) -> Bench:
-    """Measure every variant of every model on the CPU.
+    """Measure every variant of every model on the CPU; bf16 only where its products are faster than fp32's.
 
     `threads`: of the variants that are one run; None: as many as there are cores, and only then runs side by
     side, which use all cores, can be compared with them.
@@ -109,18 +112,21 @@ def run_bench(
     beside_cores = cores if 1 < len(cores) == threads else []
     part = bench_part(data)
     rows: list[Row] = []
-    peaks: dict[Precision, list[float]] = {precision: [] for precision in PRECISIONS}
+    precisions = fast_precisions()
+    peaks: dict[Precision, list[float]] = {precision: [] for precision in precisions}
     with thread_count(threads), global_stream(0, "bench"):
         for model in models:
-            with side_by_side(model, data, beside_cores) as beside:
-                variants = _variants(model, data, part, beside, len(beside_cores))
+            with side_by_side(model, data, beside_cores, precisions) as beside:
+                loops = tiebreak_loops(model, data, part, precisions)
+                variants = _variants(model, data, part, loops, beside, len(beside_cores))
                 flops = step_flops(build_model(model, data.image_shape, data.num_classes), part)
                 rows += _measure(model, variants, flops, min(BATCH_SIZE, len(part)), effort, peaks)
     return Bench(
         rows=tuple(rows),
         peak_gflops={name: max(seen) / 1e9 for name, seen in peaks.items()},
         auto=choose_precision("auto", CPU),
-        compiled_kernels=kernels_are_compiled(),
+        kernel_variant=kernel_variant(),
+        active_kernels=active_kernels(),
         threads=threads,
         side_by_side=len(beside_cores),
         rounds=effort.rounds,
@@ -133,13 +139,17 @@ def run_bench(
 
 
 def _variants(
-    model: str, data: ImageDataset, part: Part, beside: Callable[[Precision, float], float], processes: int
+    model: str,
+    data: ImageDataset,
+    part: Part,
+    loops: dict[Precision, TrainingLoop],
+    beside: Callable[[Precision, float], float],
+    processes: int,
 ) -> list[Variant]:
     variants = [
         Variant(name=name, precision=loop.precision, steps_a_second=loop.steps_a_second)
         for name, loop in plain_loops(model, data, part).items()
     ]
-    loops = tiebreak_loops(model, data, part)
     variants += [
         Variant(name=f"tiebreak {name}", precision=name, steps_a_second=loop.steps_a_second)
         for name, loop in loops.items()
@@ -151,7 +161,7 @@ def _variants(
                 precision=precision,
                 steps_a_second=partial(beside, precision),
             )
-            for precision in PRECISIONS
+            for precision in loops
         ]
     return variants
 
@@ -204,7 +214,13 @@ def step_flops(model: nn.Module, part: Part) -> int:
     return int(counter.get_total_flops())
 
 
-def matrix_peak(precision: str, seconds: float = 0.1) -> float:
+def fast_precisions() -> tuple[Precision, ...]:
+    """fp32, and bf16 where this machine is faster in it: elsewhere it is emulated, many times slower."""
+    fp32, bf16 = (matrix_peak(precision, size=TRIAL_SIZE) for precision in PRECISIONS)
+    return PRECISIONS if bf16 > fp32 else PRECISIONS[:1]
+
+
+def matrix_peak(precision: str, seconds: float = 0.1, size: int = PEAK_SIZE) -> float:
     """Operations a second of the fastest square matrix product seen within some time, in fp32 or bf16."""
     placements = [Placement(device="cpu", precision="bf16")]
     dtype = torch.bfloat16
@@ -213,7 +229,7 @@ def matrix_peak(precision: str, seconds: float = 0.1) -> float:
         placements = [
             Placement(device="cpu", precision="fp32", onednn_matmul=onednn) for onednn in (False, True)
         ]
-    a, b = torch.ones(2, PEAK_SIZE, PEAK_SIZE).div(3).to(dtype)
+    a, b = torch.ones(2, size, size).div(3).to(dtype)
     best = float("inf")
     for placement in placements:
         with computing(placement):
@@ -222,4 +238,4 @@ def matrix_peak(precision: str, seconds: float = 0.1) -> float:
                 before = time.perf_counter()
                 a @ b
                 best = min(best, time.perf_counter() - before)
-    return 2 * PEAK_SIZE**3 / best
+    return 2 * size**3 / best

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 
-from tiebreak.bench.loops import bench_part, tiebreak_loops
+from tiebreak.bench.loops import PRECISIONS, bench_part, tiebreak_loops
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.rng import global_stream
 from tiebreak.study.where.shared_data import SharedData, open_shared, share_data
@@ -17,7 +17,7 @@ from tiebreak.training.precision import Precision
 
 @contextmanager
 def side_by_side(
-    model: str, data: ImageDataset, cores: Sequence[int]
+    model: str, data: ImageDataset, cores: Sequence[int], precisions: Sequence[Precision] = PRECISIONS
 ) -> Iterator[Callable[[Precision, float], float]]:
     """One process a core, each with the same model, ready to train at once when the function is called.
 
@@ -29,7 +29,9 @@ def side_by_side(
         pairs = [context.Pipe() for _ in cores]
         ours = [ours for ours, _ in pairs]
         processes = [
-            context.Process(target=_train_when_told, args=(model, shared, core, theirs), daemon=True)
+            context.Process(
+                target=_train_when_told, args=(model, shared, core, precisions, theirs), daemon=True
+            )
             for core, (_, theirs) in zip(cores, pairs, strict=True)
         ]
 
@@ -53,14 +55,16 @@ def side_by_side(
                 process.join()
 
 
-def _train_when_told(model: str, shared: SharedData, core: int, connection: Connection) -> None:
+def _train_when_told(
+    model: str, shared: SharedData, core: int, precisions: Sequence[Precision], connection: Connection
+) -> None:
     """Of one process: train for as long as it is told, each time; leave when the other end is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that started this one
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, {core})
     data = open_shared(shared)
     with thread_count(1), global_stream(0, "bench"):
-        loops = tiebreak_loops(model, data, bench_part(data))
+        loops = tiebreak_loops(model, data, bench_part(data), precisions)
         connection.send(None)
         while True:
             try:

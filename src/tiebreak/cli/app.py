@@ -40,12 +40,38 @@ def _print_version(wanted: bool) -> bool:
     return wanted
 
 
+def _print_what_computes(wanted: bool) -> bool:
+    if wanted:
+        import torch
+
+        from tiebreak.kernels import active_kernels, kernel_variant
+        from tiebreak.training.device import processor_name
+
+        names = ", ".join(active_kernels())
+        kernels = f"{kernel_variant()} ({names})" if kernel_variant() else "none, PyTorch computes"
+        typer.echo(
+            f"tiebreak {metadata.version('tiebreak')}, PyTorch {torch.__version__}, {processor_name()}"
+        )
+        typer.echo(f"kernels: {kernels}")
+        raise typer.Exit
+    return wanted
+
+
 @app.callback()
 def _root(
     version: Annotated[
         bool,
         typer.Option(
             "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
+    about: Annotated[
+        bool,
+        typer.Option(
+            "--about",
+            callback=_print_what_computes,
+            is_eager=True,
+            help="Print what computes on this machine, too, and leave.",
         ),
     ] = False,
 ) -> None:

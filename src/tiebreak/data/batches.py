@@ -1,6 +1,6 @@
 """Batches: shuffled, augmented, normalised float batches straight from memory.
 
-There is no per-image Python and no worker process: a batch is one gather of bytes, normalised, cast
+There is no per-image Python and no worker process: a batch is gathered as bytes, then normalised, cast
 and laid out as a whole, where it is needed.
 
 Shape letters: N images of the whole part, n of them used here, B images of a batch, C channels,
@@ -16,7 +16,6 @@ from torch import Tensor
 
 from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
 from tiebreak.errors import DataError
-from tiebreak.kernels import gather_normalised
 
 Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]
 
@@ -75,13 +74,17 @@ class Batches:
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
         labels = self.labels[order.to(self.labels.device)].to(self.device)
         order = order.to(self.images.device)
-        moves = self.images.device.type != torch.device(self.device).type
         for start in range(first_batch * self.batch_size, len(order), self.batch_size):
             here = slice(start, start + self.batch_size)
-            images, chosen = self.images, order[here]
-            if draws or moves:
-                images = images.index_select(0, chosen)
-                images = augment_batch(images, draws[here]) if draws else images
-                images, chosen = images.to(self.device), torch.arange(len(images), device=self.device)
-            batch = gather_normalised(images, chosen, scale, shift, self.dtype, self.channels_last)
-            yield batch, labels[here]
+            images = self.images.index_select(0, order[here])
+            images = augment_batch(images, draws[here]) if draws else images
+            yield self._normalised(images.to(self.device), scale, shift), labels[here]
+
+    def _normalised(
+        self, images: UInt8[Tensor, "B C H W"], scale: Float[Tensor, "C 1 1"], shift: Float[Tensor, "C 1 1"]
+    ) -> Float[Tensor, "B C H W"]:
+        batch = images.to(torch.float32).mul_(scale).add_(shift).to(self.dtype)
+        if not self.channels_last:
+            return batch
+        # Last, and into memory of that layout: of a number format with half the bytes it takes half the time.
+        return torch.empty_like(batch, memory_format=torch.channels_last).copy_(batch)

@@ -5,24 +5,27 @@ from tiebreak.kernels.convolution import (
     conv_relu_pool,
     conv_relu_pool_twin,
     has_convolution,
-    load_convolution,
 )
-from tiebreak.kernels.gather import gather_normalised, gather_normalised_twin, load_gather
+from tiebreak.kernels.library import DTYPES, kernel_variant, usable_variants
+from tiebreak.kernels.plain_convolution import conv3x3, conv3x3_twin
 from tiebreak.kernels.pooling import load_pooling, max_pool_relu, max_pool_relu_twin
 
 __all__ = [
     "AdamSettings",
+    "active_kernels",
     "adam_update",
     "adam_update_twin",
+    "conv3x3",
+    "conv3x3_twin",
     "conv_relu_pool",
     "conv_relu_pool_twin",
-    "gather_normalised",
-    "gather_normalised_twin",
     "has_adam",
     "has_convolution",
-    "kernels_are_compiled",
+    "has_pooling",
+    "kernel_variant",
     "max_pool_relu",
     "max_pool_relu_twin",
+    "usable_variants",
 ]
 
 
@@ -31,6 +34,12 @@ def has_adam() -> bool:
     return load_adam() is not None
 
 
-def kernels_are_compiled() -> bool:
-    """Whether all of them compute here, rather than some of their twins."""
-    return None not in (load_gather(), load_pooling(), load_convolution(), load_adam())
+def has_pooling() -> bool:
+    """Whether `max_pool_relu` is compiled here."""
+    return load_pooling() is not None
+
+
+def active_kernels() -> tuple[str, ...]:
+    """The names of what is compiled here, and right; the rest is computed by PyTorch."""
+    names = [f"convolution in {name}" for dtype, name in DTYPES.items() if has_convolution(dtype)]
+    return (*names, *(["pooling"] if has_pooling() else []), *(["adam"] if has_adam() else []))

@@ -1,17 +1,15 @@
-"""One update by Adam or AdamW in one pass over memory, which leaves a bfloat16 copy of the parameter, too."""
+"""One update by Adam or AdamW that takes the gradient in bfloat16, as linear layers compute it."""
 
 import ctypes
 import math
 from dataclasses import dataclass
 from functools import lru_cache, partial
-from pathlib import Path
 
 import torch
 from torch import Tensor
 
-from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, load_library
+from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, call, kernel_variant, load_kernels
 
-SOURCE = Path(__file__).with_name("adam.cpp")
 VECTOR = 16  # float32 numbers in the longest vector of a CPU
 
 
@@ -32,22 +30,30 @@ def adam_update(
     gradient: Tensor,
     average: Tensor,
     square: Tensor,
-    copy: Tensor | None,
     step: int,
     settings: AdamSettings,
 ) -> None:
     """Update a parameter and its running averages (of gradients and their squares) in place.
 
-    `gradient`: float32 or bfloat16; `copy`: takes the new parameter in bfloat16; `step`: the number of this
-    update, from 1. Averages and copy must be laid out in memory as the parameter is. Compiled on a CPU, for
+    `gradient`: float32 or bfloat16; `step`: the number of this update, from 1. Compiled on a CPU, for
     parameters in float32.
+
+    Raises: ValueError if the averages are not laid out in memory as the parameter is.
     """
-    can = _can_compute(parameter, gradient, average, square, copy, settings)
+    if not parameter.stride() == average.stride() == square.stride():
+        # PyTorch's fused loop would walk through them side by side all the same.
+        raise ValueError(
+            f"averages must be laid out as the parameter is, in strides {parameter.stride()}, "
+            f"got {average.stride()} and {square.stride()}; torch.empty_like(parameter) is"
+        )
+    if gradient.stride() != parameter.stride():
+        gradient = torch.empty_like(parameter, dtype=gradient.dtype).copy_(gradient)
+    can = _can_compute(parameter, gradient, average, square, settings)
     library = load_adam() if can else None
     if library is None:
-        adam_update_twin(parameter, gradient, average, square, copy, step, settings)
+        adam_update_twin(parameter, gradient, average, square, step, settings)
     else:
-        _compiled(parameter, gradient, average, square, copy, step, settings, library)
+        _compiled(parameter, gradient, average, square, step, settings, library)
 
 
 @torch.no_grad()
@@ -56,7 +62,6 @@ def adam_update_twin(
     gradient: Tensor,
     average: Tensor,
     square: Tensor,
-    copy: Tensor | None,
     step: int,
     settings: AdamSettings,
 ) -> None:
@@ -77,14 +82,16 @@ def adam_update_twin(
         amsgrad=False,
         maximize=False,
     )
-    if copy is not None:
-        copy.copy_(parameter)
 
 
-@lru_cache(maxsize=1)
 def load_adam() -> ctypes.CDLL | None:
     """The compiled kernel; None where it cannot be had."""
-    return load_library(SOURCE, {"adam": [*[POINTER] * 6, *[NUMBER] * 2]}, _gives_the_values_of_the_twin)
+    return _load(kernel_variant())
+
+
+@lru_cache(maxsize=8)
+def _load(variant: str | None) -> ctypes.CDLL | None:
+    return load_kernels(variant, {"adam": [*[POINTER] * 5, *[NUMBER] * 2]}, _gives_the_values_of_the_twin)
 
 
 def _can_compute(
@@ -92,19 +99,25 @@ def _can_compute(
     gradient: Tensor,
     average: Tensor,
     square: Tensor,
-    copy: Tensor | None,
     settings: AdamSettings,
 ) -> bool:
     return (
         parameter.is_cpu
+        and gradient.is_cpu
+        and average.is_cpu
+        and square.is_cpu
         and parameter.dtype == average.dtype == square.dtype == torch.float32
-        and (copy is None or copy.dtype == torch.bfloat16)
         and gradient.dtype in DTYPES
-        and gradient.stride() == parameter.stride()
+        and _is_dense(parameter)  # and so the others
         # There PyTorch's loop rounds otherwise.
         and parameter.numel() % VECTOR == 0
         and settings.beta1 > 0.5
     )
+
+
+def _is_dense(tensor: Tensor) -> bool:
+    """Whether its numbers fill its memory without gaps, in whatever order."""
+    return torch.ops.aten.is_non_overlapping_and_dense(tensor)
 
 
 def _compiled(
@@ -112,23 +125,23 @@ def _compiled(
     gradient: Tensor,
     average: Tensor,
     square: Tensor,
-    copy: Tensor | None,
     step: int,
     settings: AdamSettings,
     library: ctypes.CDLL,
 ) -> None:
-    getattr(library, f"adam_{DTYPES[gradient.dtype]}")(
+    call(
+        library,
+        "adam",
+        gradient.dtype,
         parameter.data_ptr(),
         gradient.data_ptr(),
         average.data_ptr(),
         square.data_ptr(),
-        None if copy is None else copy.data_ptr(),
         _numbers(step, settings),
         parameter.numel(),
         torch.get_num_threads(),
     )
-    for changed in [parameter] if copy is None else [parameter, copy]:
-        torch.autograd.graph.increment_version(changed)  # which PyTorch cannot see for itself
+    torch.autograd.graph.increment_version(parameter)  # a change that PyTorch cannot see for itself
 
 
 @lru_cache(maxsize=8)
@@ -160,10 +173,9 @@ def _gives_the_values_of_the_twin(library: ctypes.CDLL) -> bool:
             results = []
             for update in (adam_update_twin, partial(_compiled, library=library)):
                 tensors = [start.clone(), torch.zeros(1_008), torch.zeros(1_008)]
-                copy = torch.empty(1_008, dtype=torch.bfloat16)
                 for step, gradient in enumerate(gradients, start=1):
-                    update(tensors[0], gradient, tensors[1], tensors[2], copy, step, settings)
-                results.append([*tensors, copy])
+                    update(tensors[0], gradient, tensors[1], tensors[2], step, settings)
+                results.append(tensors)
             if not all(map(torch.equal, *results)):
                 return False
     return True

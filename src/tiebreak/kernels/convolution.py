@@ -10,7 +10,6 @@ Shape letters: B images of a batch, C channels in, K channels out, H height, W w
 import ctypes
 from collections.abc import Callable
 from functools import lru_cache, partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -19,10 +18,9 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, load_library
+from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, call, kernel_variant, load_kernels
 from tiebreak.kernels.pooling import max_pool_relu
 
-SOURCE = Path(__file__).with_name("convolution.cpp")
 # Where it pays (docs/speed.md): with fewer windows of pooling in an image, or more filters for each, most of
 # the time goes to reading transformed filters.
 LEAST_WINDOWS, MOST_FILTERS_A_WINDOW = 16, 8_192
@@ -34,7 +32,7 @@ def conv_relu_pool(
     """Convolution with stride 1 and padding 1, then ReLU, then the largest of each 2x2 pixels.
 
     Weight and bias are float32. Products are computed in the format of the images, which is the result's, and
-    summed in float32. Compiled on CPUs with AVX-512 (for bfloat16 AVX512-BF16), for sizes for which it pays.
+    summed in float32. Compiled on a CPU (for bfloat16 with AVX512-BF16), for sizes for which it pays.
     """
     if has_convolution(images.dtype) and _can_compute(images, weight, bias) and pays(images, weight):
         library = load_convolution()
@@ -65,21 +63,27 @@ def has_convolution(dtype: torch.dtype) -> bool:
     return library is not None and hasattr(library, f"conv_relu_pool_{DTYPES[dtype]}")
 
 
-@lru_cache(maxsize=1)
 def load_convolution() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be had."""
+    return _load(kernel_variant())
+
+
+@lru_cache(maxsize=8)
+def _load(variant: str | None) -> ctypes.CDLL | None:
     arguments = {
         "conv_relu_pool": [*[POINTER] * 6, *[NUMBER] * 6],
         "conv_relu_pool_images": [*[POINTER] * 5, *[NUMBER] * 6],
         "conv_relu_pool_filters": [*[POINTER] * 6, *[NUMBER] * 6],
     }
-    return load_library(SOURCE, arguments, _gives_exact_values)
+    return load_kernels(variant, arguments, _gives_exact_values)
 
 
 def _can_compute(images: Tensor, weight: Tensor, bias: Tensor) -> bool:
     """Whether the kernel takes these; PyTorch says what is wrong with what fits neither."""
     return (
         images.is_cpu
+        and weight.is_cpu
+        and bias.is_cpu
         and weight.dtype == bias.dtype == torch.float32
         and weight.shape[1:] == (images.shape[1], 3, 3)
         and bias.shape == weight.shape[:1]
@@ -102,12 +106,15 @@ class _ConvReluPool(torch.autograd.Function):
         shape = (count, len(weight), height // 2, width // 2)
         pooled = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
         source = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        ctx.library, ctx.dtype = library, DTYPES[images.dtype]
+        ctx.library = library
         ctx.sizes = (count, height, width, channels, len(weight), torch.get_num_threads())
-        getattr(library, f"conv_relu_pool_{ctx.dtype}")(
+        call(
+            library,
+            "conv_relu_pool",
+            images.dtype,
             images.data_ptr(),
             weight.data_ptr(),
-            _strides(weight),
+            strides_of(weight),
             bias.data_ptr(),
             pooled.data_ptr(),
             source.data_ptr(),
@@ -124,29 +131,36 @@ class _ConvReluPool(torch.autograd.Function):
         of_images = of_weight = of_bias = None
         if ctx.needs_input_grad[0]:
             of_images = torch.empty_like(images)
-            getattr(ctx.library, f"conv_relu_pool_images_{ctx.dtype}")(
+            call(
+                ctx.library,
+                "conv_relu_pool_images",
+                images.dtype,
                 gradient.data_ptr(),
                 source.data_ptr(),
                 weight.data_ptr(),
-                _strides(weight),
+                strides_of(weight),
                 of_images.data_ptr(),
                 *ctx.sizes,
             )
         if any(ctx.needs_input_grad[1:3]):
             of_weight, of_bias = torch.empty_like(weight), torch.empty(len(weight))
-            getattr(ctx.library, f"conv_relu_pool_filters_{ctx.dtype}")(
+            call(
+                ctx.library,
+                "conv_relu_pool_filters",
+                images.dtype,
                 gradient.data_ptr(),
                 source.data_ptr(),
                 images.data_ptr(),
                 of_weight.data_ptr(),
-                _strides(of_weight),
+                strides_of(of_weight),
                 of_bias.data_ptr(),
                 *ctx.sizes,
             )
         return of_images, of_weight, of_bias, None
 
 
-def _strides(weight: Tensor) -> ctypes.Array[ctypes.c_int64]:
+def strides_of(weight: Tensor) -> ctypes.Array[ctypes.c_int64]:
+    """As the kernels take them."""
     return (ctypes.c_int64 * 4)(*weight.stride())
 
 
@@ -159,19 +173,20 @@ def _gives_exact_values(library: ctypes.CDLL) -> bool:
 
     images, gradient = draw(1, 2, 35, 8, 7), draw(2, 2, 36, 4, 3)
     weight, bias = 4 * draw(1, 36, 35, 3, 3) * (draw(9, 36, 35, 3, 3) == 0), draw(3, 36)
-    exact = _values_and_gradients(conv_relu_pool_twin, (images, weight, bias), gradient)
+    exact = values_and_gradients(conv_relu_pool_twin, (images, weight, bias), gradient)
     for dtype, name in DTYPES.items():
         if hasattr(library, f"conv_relu_pool_{name}"):
             inputs = (images.to(dtype), weight.float(), bias.float())
-            compiled = _values_and_gradients(partial(_compiled, library=library), inputs, gradient.to(dtype))
+            compiled = values_and_gradients(partial(_compiled, library=library), inputs, gradient.to(dtype))
             if not all(torch.equal(one.double(), other) for one, other in zip(compiled, exact, strict=True)):
                 return False
     return True
 
 
-def _values_and_gradients(
+def values_and_gradients(
     operation: Callable[..., Tensor], inputs: tuple[Tensor, ...], gradient: Tensor
 ) -> list[Tensor]:
+    """The outputs, and the gradients of all inputs if the outputs' is `gradient`."""
     with torch.enable_grad():
         leaves = [tensor.detach().requires_grad_() for tensor in inputs]
         outputs = operation(*leaves)

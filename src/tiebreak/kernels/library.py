@@ -1,31 +1,28 @@
-"""Kernels as shared libraries, compiled with the machine's own C++ compiler and kept in the cache.
+"""The compiled kernels: which of the libraries that setup.py has built computes on this machine.
 
-Compiling takes seconds, once. Where there is no compiler, or what it made does not give the values that it
-should, the plain PyTorch twin of a kernel computes.
+Each is the same sources compiled for other instructions of the processor, its name the variant's. Where there
+is none, or one does not give the values that it should, the plain PyTorch twin of a kernel computes.
 """
 
 import ctypes
-import hashlib
 import logging
 import os
 import platform
-import shutil
-import subprocess
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import torch
 
 from tiebreak.errors import TiebreakError
-from tiebreak.files import cache_root
 
-HERE = Path(__file__).parent
-HEADERS = ("threads.hpp", "words.hpp")
-# Without contraction a product is rounded before it is added to, as PyTorch does it.
-FLAGS = ("-std=c++17", "-O3", "-march=native", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
-COMPILERS = ("c++", "g++", "clang++")
-COMPILE_SECONDS = 60.0  # until a compiler that hangs is given up
+# From the least to the most instructions, by names that Python has for the processor; setup.py says which.
+VARIANTS = {
+    ("x86_64", "amd64"): ("baseline", "avx2", "avx512", "avx512_bf16"),
+    ("aarch64", "arm64"): ("neon",),
+}
+FOLDER = Path(__file__).parent  # where they are
+SWITCH = "TIEBREAK_KERNELS"
 DTYPES = {torch.float32: "float32", torch.bfloat16: "bfloat16"}  # as the names of functions say it
 
 POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
@@ -33,68 +30,94 @@ POINTER, NUMBER = ctypes.c_void_p, ctypes.c_int64
 log = logging.getLogger(__name__)
 
 
-def load_library(
-    source: Path, arguments: Mapping[str, Sequence[type]], gives_right_values: Callable[[ctypes.CDLL], bool]
-) -> ctypes.CDLL | None:
-    """A source's functions, ready to call; None where they cannot be had.
+def kernel_variant() -> str | None:
+    """The name of the variant that computes here; None where PyTorch does.
 
-    `arguments`: of each function, by its name without the number format; a function that this processor has
-    no instructions for is missing from the library. TIEBREAK_KERNELS=off in the environment: none is used.
+    The most that the processor can and an installation has, unless TIEBREAK_KERNELS in the environment says
+    otherwise: off, or a variant's name.
 
-    Raises: TiebreakError if TIEBREAK_KERNELS is something else.
+    Raises: TiebreakError if TIEBREAK_KERNELS is something else, or a variant that cannot compute here.
     """
-    switch = os.environ.get("TIEBREAK_KERNELS", "on")
-    if switch not in ("on", "off"):
-        raise TiebreakError(f'TIEBREAK_KERNELS must be on or off, got "{switch}".')
-    if switch == "off":
+    return _choose(os.environ.get(SWITCH, "on"))
+
+
+def usable_variants() -> tuple[str, ...]:
+    """The variants that this processor can and this installation has, from the least to the most."""
+    known = known_variants()
+    if not known or not _path(known[0]).is_file():
+        return ()
+    return tuple(name for name in known[: _level(_path(known[0])) + 1] if _path(name).is_file())
+
+
+def load_kernels(
+    variant: str | None,
+    arguments: Mapping[str, Sequence[type]],
+    gives_right_values: Callable[[ctypes.CDLL], bool],
+) -> ctypes.CDLL | None:
+    """A variant's library, with these functions ready to call; None where they cannot be had.
+
+    `arguments`: of each function, by its name without the number format; what a variant has no instructions
+    for is missing from its library. A function returns whether it had memory enough (`call` looks at that).
+    """
+    if variant is None:
         return None
-    try:
-        library = ctypes.CDLL(str(compile_library(source, cache_root() / "kernels")))
-    except FileNotFoundError as error:
-        log.info("Computing without compiled %s: %s", source.stem, error)
+    library = ctypes.CDLL(str(_path(variant)))  # its own, so that no other kernel's types are changed
+    wanted = {f"{name}_{dtype}": types for name, types in arguments.items() for dtype in DTYPES.values()}
+    there = {name: getattr(library, name) for name in wanted if hasattr(library, name)}
+    if not there:
         return None
-    except (OSError, subprocess.SubprocessError) as error:
-        log.warning("Computing without compiled %s: %s", source.stem, error)
-        return None
-    for name, types in arguments.items():
-        for dtype in DTYPES.values():
-            if hasattr(library, f"{name}_{dtype}"):
-                function = getattr(library, f"{name}_{dtype}")
-                function.argtypes, function.restype = types, None
+    for name, function in there.items():
+        function.argtypes, function.restype = wanted[name], ctypes.c_bool
     if not gives_right_values(library):
-        log.warning("Compiled %s gives other values than PyTorch on this machine; left unused.", source.stem)
+        kinds = ", ".join(arguments)
+        log.warning("%s of variant %s gives other values than PyTorch here; left unused.", kinds, variant)
         return None
     return library
 
 
-def compile_library(source: Path, folder: Path) -> Path:
-    """The shared library in `folder`; made first if it is not there for this source, compiler and processor.
+def call(library: ctypes.CDLL, name: str, dtype: torch.dtype, *arguments: object) -> None:
+    """Call a function of a library.
 
-    Raises: OSError if there is no compiler or the folder cannot be written; SubprocessError if compiling
-    fails.
+    Raises: MemoryError if it could not have the memory that it needs.
     """
-    compiler = next(filter(None, map(shutil.which, COMPILERS)), None)
-    if compiler is None:
-        raise FileNotFoundError(f"no C++ compiler found (tried {', '.join(COMPILERS)})")
-    texts = [path.read_text() for path in (source, *(HERE / header for header in HEADERS))]
-    parts = (*texts, *FLAGS, compiler, _processor())
-    target = folder / f"{source.stem}-{hashlib.sha256('|'.join(parts).encode()).hexdigest()[:16]}.so"
-    if not target.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        # Processes that compile at the same time must not see each other's half-written file.
-        with tempfile.TemporaryDirectory(dir=folder) as scratch:
-            made = Path(scratch) / target.name
-            command = [compiler, *FLAGS, f"-I{HERE}", str(source), "-o", str(made)]
-            # A compiler by its name in PATH, our own source: nothing of this comes from a stranger.
-            subprocess.run(command, check=True, capture_output=True, timeout=COMPILE_SECONDS)  # nosec B603
-            made.replace(target)
-    return target
+    if not getattr(library, f"{name}_{DTYPES[dtype]}")(*arguments):
+        raise MemoryError(f"there is not enough memory for {name}; a smaller batch needs less")
 
 
-def _processor() -> str:
-    """What decides which instructions the compiler may use; a cache can be shared by unlike machines."""
-    cpuinfo = Path("/proc/cpuinfo")
-    if not cpuinfo.is_file():
-        return f"{platform.machine()} {platform.processor()} {platform.node()}"
-    lines = cpuinfo.read_text().split("\n\n")[0].splitlines()
-    return "\n".join(sorted(line for line in lines if line.startswith(("model name", "flags", "Features"))))
+@lru_cache(maxsize=8)
+def _choose(switch: str) -> str | None:
+    known, usable = known_variants(), usable_variants()
+    if switch == "off":
+        return None
+    if switch == "on":
+        if not usable:
+            log.info("No compiled kernels are installed for this processor; PyTorch computes.")
+        return usable[-1] if usable else None
+    if switch not in known:
+        raise TiebreakError(
+            f'{SWITCH} must be {", ".join(("on", "off", *known[:-1]))} or {known[-1]}, got "{switch}".'
+        )
+    if switch not in usable:
+        raise TiebreakError(
+            f"{SWITCH} asks for {switch}, which this processor or this installation has not; "
+            f"it has {', '.join(usable) or 'none'}. Leave it unset to have the best of them."
+        )
+    return switch
+
+
+def known_variants() -> tuple[str, ...]:
+    """Of this kind of processor."""
+    machine = platform.machine().lower()
+    return next((variants for names, variants in VARIANTS.items() if machine in names), ())
+
+
+def _path(variant: str) -> Path:
+    return FOLDER / f"_{variant}.so"
+
+
+@lru_cache(maxsize=8)
+def _level(path: Path) -> int:
+    """How many variants beside the first this processor can use."""
+    ask = ctypes.CDLL(str(path)).processor_level
+    ask.restype = NUMBER
+    return int(ask())

@@ -5,7 +5,6 @@ Shape letters: B images of a batch, C channels, H height, W width.
 
 import ctypes
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -14,9 +13,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
-from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, load_library
-
-SOURCE = Path(__file__).with_name("pooling.cpp")
+from tiebreak.kernels.library import DTYPES, NUMBER, POINTER, call, kernel_variant, load_kernels
 
 
 def max_pool_relu(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H//2 W//2"]:
@@ -30,15 +27,16 @@ def max_pool_relu_twin(images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B C H
     return F.relu(F.max_pool2d(images, 2))
 
 
-@lru_cache(maxsize=1)
 def load_pooling() -> ctypes.CDLL | None:
     """The compiled kernels; None where they cannot be had."""
+    return _load(kernel_variant())
+
+
+@lru_cache(maxsize=8)
+def _load(variant: str | None) -> ctypes.CDLL | None:
     arguments = [*[POINTER] * 3, *[NUMBER] * 5]
-    return load_library(
-        SOURCE,
-        {"pool_relu": arguments, "pool_relu_backward": arguments},
-        _gives_the_values_of_the_twin,
-    )
+    functions = {"pool_relu": arguments, "pool_relu_backward": arguments}
+    return load_kernels(variant, functions, _gives_the_values_of_the_twin)
 
 
 def _compiled(images: Tensor, library: ctypes.CDLL) -> Tensor:
@@ -54,9 +52,9 @@ class _MaxPoolRelu(torch.autograd.Function):
         shape = (count, channels, height // 2, width // 2)
         pooled = torch.empty(shape, dtype=images.dtype, memory_format=torch.channels_last)
         source = torch.empty(shape, dtype=torch.uint8, memory_format=torch.channels_last)
-        kernel = getattr(library, f"pool_relu_{DTYPES[images.dtype]}")
         sizes = (count, height, width, channels, torch.get_num_threads())
-        kernel(images.data_ptr(), pooled.data_ptr(), source.data_ptr(), *sizes)
+        pointers = (images.data_ptr(), pooled.data_ptr(), source.data_ptr())
+        call(library, "pool_relu", images.dtype, *pointers, *sizes)
         ctx.save_for_backward(source)
         ctx.library, ctx.shape = library, images.shape
         return pooled
@@ -70,9 +68,9 @@ class _MaxPoolRelu(torch.autograd.Function):
         if height % 2 or width % 2:  # the kernel leaves an odd last row and column as they are
             spread.zero_()
         gradient = gradient.contiguous(memory_format=torch.channels_last)
-        kernel = getattr(ctx.library, f"pool_relu_backward_{DTYPES[gradient.dtype]}")
         sizes = (count, height, width, channels, torch.get_num_threads())
-        kernel(gradient.data_ptr(), source.data_ptr(), spread.data_ptr(), *sizes)
+        pointers = (gradient.data_ptr(), source.data_ptr(), spread.data_ptr())
+        call(ctx.library, "pool_relu_backward", gradient.dtype, *pointers, *sizes)
         return spread, None
 
 

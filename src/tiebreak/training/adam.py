@@ -1,19 +1,18 @@
-"""Adam with the values of `torch.optim.Adam(fused=True)` that also keeps the bfloat16 copies of weights."""
+"""Adam with the values of `torch.optim.Adam(fused=True)` that takes gradients in bfloat16."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tiebreak.kernels import AdamSettings, adam_update
-from tiebreak.training.fused import Bf16Copy
 
 
 class Adam(torch.optim.Adam):
     """`torch.optim.Adam`, or with `decoupled_weight_decay` AdamW, in one pass over memory.
 
-    `copies`: of parameters, kept up to date. A parameter's gradient may be in bfloat16.
+    A parameter's gradient may be in bfloat16.
     """
 
     def __init__(
@@ -23,7 +22,6 @@ class Adam(torch.optim.Adam):
         *,
         weight_decay: float,
         decoupled_weight_decay: bool,
-        copies: Mapping[nn.Parameter, Bf16Copy],
     ) -> None:
         super().__init__(
             parameters,
@@ -32,9 +30,6 @@ class Adam(torch.optim.Adam):
             decoupled_weight_decay=decoupled_weight_decay,
             fused=True,
         )
-        self.copies = dict(copies)
-        for copy in self.copies.values():
-            copy.kept = True
 
     @torch.no_grad()
     def step(self, closure: Callable[[], Any] | None = None) -> None:  # type: ignore[override]
@@ -51,25 +46,13 @@ class Adam(torch.optim.Adam):
             )
             for parameter in group["params"]:
                 if parameter.grad is not None:
-                    self._update(parameter, settings)
+                    self._update(parameter, parameter.grad, settings)
 
-    def _update(self, parameter: nn.Parameter, settings: AdamSettings) -> None:
+    def _update(self, parameter: nn.Parameter, gradient: Tensor, settings: AdamSettings) -> None:
         state: dict[str, Tensor] = self.state[parameter]
         if not state:
             state["step"] = torch.zeros(())
             state["exp_avg"] = torch.zeros_like(parameter)
             state["exp_avg_sq"] = torch.zeros_like(parameter)
         state["step"] += 1
-        copy = self.copies.get(parameter)
-        assert parameter.grad is not None
-        adam_update(
-            parameter,
-            parameter.grad,
-            state["exp_avg"],
-            state["exp_avg_sq"],
-            copy.tensor if copy else None,
-            int(state["step"]),
-            settings,
-        )
-        if copy:
-            copy.version = parameter._version
+        adam_update(parameter, gradient, state["exp_avg"], state["exp_avg_sq"], int(state["step"]), settings)

@@ -62,6 +62,7 @@ class Machine(BaseModel):
 
     device: str
     precision: str
+    kernels: str | None = None  # the variant of tiebreak's compiled kernels
     winograd: bool = False  # how convolutions are computed
     threads: int
     processor: str
@@ -118,6 +119,7 @@ def this_machine(device: torch.device, placement: Placement) -> Machine:
     return Machine(
         device=str(device),
         precision=placement.precision,
+        kernels=placement.kernels,
         winograd=placement.winograd,
         threads=torch.get_num_threads(),
         processor=processor_name(),

@@ -5,7 +5,6 @@ O features out.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
@@ -14,7 +13,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tiebreak.kernels import conv_relu_pool, max_pool_relu
+from tiebreak.kernels import conv3x3, conv_relu_pool, max_pool_relu
+from tiebreak.kernels.plain_convolution import LEAST_CHANNELS
 
 
 class ConvReluPool(nn.Module):
@@ -25,10 +25,19 @@ class ConvReluPool(nn.Module):
         self.weight, self.bias = convolution.weight, convolution.bias
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K H//2 W//2"]:
-        kind = images.device.type
-        dtype = torch.get_autocast_dtype(kind) if torch.is_autocast_enabled(kind) else images.dtype
         assert self.bias is not None  # other convolutions are left alone
-        return conv_relu_pool(images.to(dtype), self.weight, self.bias)
+        return conv_relu_pool(_as_autocast_says(images), self.weight, self.bias)
+
+
+class Conv3x3(nn.Module):
+    """`kernels.conv3x3` as a layer, with the parameters of a convolution; it obeys autocast."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.weight, self.bias = convolution.weight, convolution.bias
+
+    def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K H W"]:
+        return conv3x3(_as_autocast_says(images), self.weight, self.bias)
 
 
 class MaxPoolRelu(nn.Module):
@@ -38,51 +47,40 @@ class MaxPoolRelu(nn.Module):
         return max_pool_relu(images)
 
 
-@dataclass
-class Bf16Copy:
-    """A parameter in bfloat16, as of one of its versions (PyTorch counts a tensor's changes in place)."""
-
-    tensor: Tensor
-    version: int
-    kept: bool = False  # by an optimiser; PyTorch's own change parameters without counting
+def _as_autocast_says(images: Tensor) -> Tensor:
+    kind = images.device.type
+    return images.to(torch.get_autocast_dtype(kind)) if torch.is_autocast_enabled(kind) else images
 
 
 class Bf16Linear(nn.Module):
-    """A linear layer under bfloat16 autocast that need not round its weight at every step.
+    """A linear layer under bfloat16 autocast whose weight's gradient stays in bfloat16, as it was computed.
 
-    The optimiser rounds it while it has it at hand. A change of the weight in place is noticed, unless it
-    goes past PyTorch's count of changes (through `weight.data`). The weight's gradient is handed on in
-    bfloat16, as it was computed; who wants it in float32 can widen it, as PyTorch does unless `grad_dtype`
-    says otherwise.
+    PyTorch widens it to the weight's float32, unless the weight's `grad_dtype` says otherwise
+    (`keep_bf16_gradients`).
     """
 
     def __init__(self, linear: nn.Linear) -> None:
         super().__init__()
         self.weight, self.bias = linear.weight, linear.bias
-        self.copy = Bf16Copy(self.weight.detach().bfloat16(), self.weight._version)
 
     def forward(self, inputs: Float[Tensor, "*B I"]) -> Float[Tensor, "*B O"]:
-        if not self.copy.kept or self.copy.version != self.weight._version:
-            # A new tensor, as a backward pass may still need the old one.
-            self.copy.tensor, self.copy.version = self.weight.detach().bfloat16(), self.weight._version
-        weight = _Rounded.apply(self.weight, self.copy.tensor)  # type: ignore[no-untyped-call]
-        return F.linear(inputs, weight, self.bias)
+        return F.linear(inputs, _Rounded.apply(self.weight), self.bias)  # type: ignore[no-untyped-call]
 
 
 class _Rounded(torch.autograd.Function):
-    """The copy in the place of the weight."""
+    """A weight in bfloat16; its gradient as it comes."""
 
     @staticmethod
-    def forward(ctx: Any, weight: Tensor, copy: Tensor) -> Tensor:
-        return copy.detach()
+    def forward(ctx: Any, weight: Tensor) -> Tensor:
+        return weight.bfloat16()
 
     @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        return gradient, None
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
 
 
-def keep_bf16_weights(model: nn.Module) -> nn.Module:
-    """Let linear layers keep their weights in bfloat16 beside float32; changes the model, not its values."""
+def round_linear_weights(model: nn.Module) -> nn.Module:
+    """Let linear layers round their weights themselves (`Bf16Linear`); changes the model, not its values."""
     for parent in list(model.modules()):
         for name, layer in list(parent.named_children()):
             if type(layer) is nn.Linear and not _has_hooks(layer):
@@ -90,35 +88,35 @@ def keep_bf16_weights(model: nn.Module) -> nn.Module:
     return model
 
 
-def bf16_copies(model: nn.Module) -> dict[nn.Parameter, Bf16Copy]:
-    """The copies that `keep_bf16_weights` made, by the parameters they are of."""
+def keep_bf16_gradients(model: nn.Module) -> bool:
+    """Let the weights of `Bf16Linear` keep their gradients in bfloat16; False if there is none, or PyTorch
+    is too old for it."""
     layers = [layer for layer in model.modules() if isinstance(layer, Bf16Linear)]
-    return {layer.weight: layer.copy for layer in layers if isinstance(layer.weight, nn.Parameter)}
+    weights = [layer.weight for layer in layers if hasattr(layer.weight, "grad_dtype")]
+    for weight in weights:
+        weight.grad_dtype = torch.bfloat16
+    return bool(weights)
 
 
-def keep_bf16_gradients(model: nn.Module) -> None:
-    """Let the weights of `bf16_copies` keep their gradients in bfloat16, where PyTorch lets them."""
-    for weight in bf16_copies(model):
-        if hasattr(weight, "grad_dtype"):
-            weight.grad_dtype = torch.bfloat16
+def by_winograd(model: nn.Module) -> nn.Module:
+    """Compute plain 3x3 convolutions by Winograd's algorithm; changes the model.
 
-
-def conv_relu_pool_as_one(model: nn.Module) -> nn.Module:
-    """Compute convolution, ReLU and pooling in a row in an `nn.Sequential` as one; changes the model.
-
-    The values are the same up to rounding.
+    Where ReLU and pooling follow in an `nn.Sequential`, all three are one layer. The values are the same up
+    to rounding.
     """
     for container, index in list(_conv_relu_pools(model)):
         convolution = container[index]
         assert isinstance(convolution, nn.Conv2d)
         container[index] = ConvReluPool(convolution)
         container[index + 1], container[index + 2] = nn.Identity(), nn.Identity()
+    for parent, name, convolution in list(_plain_3x3(model)):
+        setattr(parent, name, Conv3x3(convolution))
     return model
 
 
-def has_conv_relu_pool(model: nn.Module) -> bool:
-    """Whether `conv_relu_pool_as_one` would change something."""
-    return any(True for _ in _conv_relu_pools(model))
+def can_go_by_winograd(model: nn.Module) -> bool:
+    """Whether `by_winograd` would change something."""
+    return any(True for _ in (*_conv_relu_pools(model), *_plain_3x3(model)))
 
 
 def pool_before_relu(model: nn.Module) -> nn.Module:
@@ -146,6 +144,7 @@ def _conv_relu_pools(model: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
             if (
                 type(convolution) is nn.Conv2d
                 and _is_plain_3x3(convolution)
+                and convolution.bias is not None
                 and type(relu) is nn.ReLU
                 and type(pool) is nn.MaxPool2d
                 and _is_2x2(pool)
@@ -155,11 +154,22 @@ def _conv_relu_pools(model: nn.Module) -> Iterator[tuple[nn.Sequential, int]]:
                 yield container, index
 
 
+def _plain_3x3(model: nn.Module) -> Iterator[tuple[nn.Module, str, nn.Conv2d]]:
+    """Convolutions for which the kernel may pay, with the layer that holds each and its name there."""
+    for parent in model.modules():
+        for name, layer in parent.named_children():
+            if (
+                type(layer) is nn.Conv2d
+                and _is_plain_3x3(layer)
+                and layer.in_channels >= LEAST_CHANNELS
+                and not _has_hooks(layer)
+            ):
+                yield parent, name, layer
+
+
 def _is_plain_3x3(layer: nn.Conv2d) -> bool:
     settings = (layer.kernel_size, layer.stride, layer.padding, layer.dilation, layer.groups)
-    return settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and (
-        layer.padding_mode == "zeros" and layer.bias is not None
-    )
+    return settings == ((3, 3), (1, 1), (1, 1), (1, 1), 1) and layer.padding_mode == "zeros"
 
 
 def _has_hooks(layer: nn.Module) -> bool:

@@ -22,14 +22,14 @@ from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.errors import ModelError
-from tiebreak.kernels import has_convolution
+from tiebreak.kernels import has_convolution, kernel_variant
 from tiebreak.rng import global_stream, stream
 from tiebreak.training.fused import (
-    conv_relu_pool_as_one,
-    has_conv_relu_pool,
+    by_winograd,
+    can_go_by_winograd,
     keep_bf16_gradients,
-    keep_bf16_weights,
     pool_before_relu,
+    round_linear_weights,
 )
 
 PrecisionChoice = Literal["auto", "fp32", "bf16"]
@@ -52,13 +52,12 @@ class Placement:
     precision: Precision  # fp32, or bf16 autocast: products in bfloat16, weights and sums in float32
     onednn_matmul: bool = False  # float32 products by oneDNN instead of the BLAS that PyTorch was built with
     channels_last: bool = False  # memory layout of images and convolutions
+    kernels: str | None = None  # the variant of tiebreak's compiled kernels; None: PyTorch computes
     winograd: bool = (
-        False  # convolution, ReLU and pooling as one, by Winograd's algorithm: other sums, fewer products
+        False  # 3x3 convolutions by Winograd's algorithm, with ReLU and pooling in one: fewer products
     )
     pool_first: bool = False  # max pooling before the ReLU that stands before it: the same values, less work
-    bf16_weights: bool = (
-        False  # linear layers keep their weights in bfloat16, too: the same values, less work
-    )
+    bf16_weights: bool = False  # linear layers' gradients stay in bfloat16: the same values, less work
     bf16_images: bool = (
         False  # batches hold bfloat16, which is what the first layer would make of them anyway
     )
@@ -104,6 +103,7 @@ def choose_placement(
         device=str(device),
         precision=precision,
         onednn_matmul=precision == "fp32" and device.type == "cpu" and onednn_is_true_fp32(),
+        kernels=kernel_variant() if device.type == "cpu" else None,
     )
     images = torch.randn((2, *image_shape), generator=stream(0, "trial"))
     expected = _trial(model, images, placement)
@@ -117,7 +117,7 @@ def choose_placement(
     if (
         placement.channels_last
         and device.type == "cpu"
-        and has_conv_relu_pool(model)
+        and can_go_by_winograd(model)
         and has_convolution(dtype)
     ):
         # In float32, where what rounding does to a function and what another function does are far apart.
@@ -152,9 +152,9 @@ def prepare_model(model: nn.Module, placement: Placement) -> nn.Module:
     It shares its parameters with the model, unless layers are replaced: then it is a copy.
     """
     changes = [
-        *([conv_relu_pool_as_one] if placement.winograd else []),
+        *([by_winograd] if placement.winograd else []),
         *([pool_before_relu] if placement.pool_first else []),
-        *([keep_bf16_weights] if placement.bf16_weights else []),
+        *([round_linear_weights] if placement.bf16_weights else []),
     ]
     prepared = copy.deepcopy(model) if changes else model
     for change in changes:

@@ -10,7 +10,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 from tiebreak.data.augment import Augment
 from tiebreak.kernels import has_adam
 from tiebreak.training.adam import Adam
-from tiebreak.training.fused import bf16_copies, keep_bf16_gradients
+from tiebreak.training.fused import keep_bf16_gradients
 
 
 class Recipe(BaseModel):
@@ -43,20 +43,16 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser, in a fused form (one pass over all of a parameter's state)."""
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer: torch.optim.Optimizer
-    for copy in bf16_copies(model).values():
-        copy.kept = False  # by an optimiser before this one
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(
             parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
-    elif has_adam() and all(each.is_cpu and each.dtype == torch.float32 for each in parameters):
-        keep_bf16_gradients(model)
+    elif has_adam() and keep_bf16_gradients(model):
         optimizer = Adam(
             parameters,
             recipe.lr,
             weight_decay=recipe.weight_decay,
             decoupled_weight_decay=recipe.optimizer == "adamw",
-            copies=bf16_copies(model),
         )
     else:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]

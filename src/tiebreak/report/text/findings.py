@@ -50,16 +50,16 @@ def summary_sentence(ranking: Ranking, judgements: Sequence[Judgement]) -> str:
     better, worse = counts[Outcome.A_BETTER], counts[Outcome.B_BETTER]
     alike, undecided = counts[Outcome.EQUIVALENT], counts[Outcome.UNDECIDED]
     if ranking.baseline is not None:
-        parts = {
-            f"beat the baseline {ranking.baseline}": better,
-            "are beaten by it": worse,
-            "are equivalent to it": alike,
-            "are undecided": undecided,
-        }
-        return f"Of {len(judgements)} contenders {_counted(parts)}."
+        told = _counted(
+            (better, "beats", "beat", f"the baseline {ranking.baseline}"),
+            (worse, "is", "are", "beaten by it"),
+            (alike, "is", "are", "equivalent to it"),
+            (undecided, "is", "are", "undecided"),
+        )
+        return f"Of {len(judgements)} contenders {told}."
     best = [standing.name for standing in ranking.standings if standing.may_be_best]
     ranked = len(ranking.standings) - len(ranking.unranked)
-    number = f"{ranked}{' with enough seeds' if ranking.unranked else ''}"
+    number = f"{ranked} with enough seeds" if ranking.unranked else f"{ranked}"
     if not ranked:
         who = "Too few seeds to say which is the best"
     elif len(best) == ranked:
@@ -67,8 +67,12 @@ def summary_sentence(ranking: Ranking, judgements: Sequence[Judgement]) -> str:
     else:
         which = _either(best) if len(best) <= FEW else f"one of {len(best)}"
         who = f"The best of {number} is {which} (with a confidence of at least {ranking.level:.0%})"
-    parts = {"differ": better + worse, "are equivalent": alike, "are undecided": undecided}
-    return f"{who}; of {len(judgements)} pairs {_counted(parts)}."
+    told = _counted(
+        (better + worse, "differs", "differ", ""),
+        (alike, "is", "are", "equivalent"),
+        (undecided, "is", "are", "undecided"),
+    )
+    return f"{who}; of {len(judgements)} pairs {told}."
 
 
 def on_top(judgements: Sequence[Judgement]) -> list[Judgement]:
@@ -83,6 +87,9 @@ def _either(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"
 
 
-def _counted(parts: dict[str, int]) -> str:
-    told = [f"{count} {what}" for what, count in parts.items() if count]
+def _counted(*parts: tuple[int, str, str, str]) -> str:
+    """How many do what; with the verb for one, and for several."""
+    told = [
+        f"{count} {one if count == 1 else many} {what}".rstrip() for count, one, many, what in parts if count
+    ]
     return told[0] if len(told) == 1 else f"{', '.join(told[:-1])} and {told[-1]}"

@@ -18,7 +18,7 @@ def short_labels(labels: Sequence[str], most: int) -> dict[str, str]:
     """Each label in at most so many characters. Where two would look alike, from where they differ on."""
     short = {label: shortened(label, most) for label in labels}
     for look in set(short.values()):
-        alike = [label for label in labels if short[label] == look]
+        alike = [label for label in short if short[label] == look]
         if len(alike) > 1:
             start = next(at for at, letters in enumerate(zip_longest(*alike)) if len(set(letters)) > 1)
             head = most // 4
