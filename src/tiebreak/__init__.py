@@ -12,7 +12,7 @@ _PUBLIC = {
     "compare": "tiebreak.actions.compare",
     "check": "tiebreak.actions.check",
     "explain": "tiebreak.actions.explain",
-    "judge": "tiebreak.actions.judge",
+    "judge": "tiebreak.actions.judge_files",
     "plan": "tiebreak.actions.plan",
     "write_report": "tiebreak.actions.report",
     "run": "tiebreak.actions.run",

@@ -20,10 +20,10 @@ def test_an_edited_model_gets_an_answer_of_its_own(tiebreak, tmp_path, caplog, o
     (tmp_path / "own.py").write_text(TWO)
     after = tiebreak("compare", "linear", "own.py:net", *FAST, "--seeds", seeds, *out, "--json")
     assert (before.status, after.status) == (0, 0), after.stderr
-    costs = [json.loads(done.stdout)["contenders"]["own.py:net"]["params"] for done in (before, after)]
+    costs = [json.loads(done.stdout)["contenders"]["own:net"]["params"] for done in (before, after)]
     assert costs == [64 * 10 + 10, 64 * 7 + 7 + 7 * 10 + 10]
     assert after.stderr.count("Epoch 01") == seeds + (seeds - 2)
-    assert "own.py:net: its model's code has changed since seed 0, 1; training anew" in caplog.text
+    assert "own:net: its model's code has changed since seed 0, 1; training anew" in caplog.text
     assert "seeds were added" not in after.stdout  # nobody has seen this pair
 
 
@@ -39,7 +39,9 @@ def test_one_more_seed_trains_one_more_seed(tiebreak):
 def test_a_strangers_words_do_not_steer_the_terminal(tiebreak, tmp_path):
     assert tiebreak("compare", "linear", "mlp(hidden_dim=4)", *FAST, "--seeds", 1, "--out", "s").status == 0
     words = "\x1b]0;owned\x07 and\u202e back\x00"
-    (tmp_path / "s" / "explain.json").write_text(json.dumps({"sentences": [words]}))
+    said = {"a": "linear", "b": "mlp(hidden_dim=4)", "sentences": [words], "study": "s", "seeds": [0]}
+    said["dataset"] = {"name": "x", "fingerprint": "0", "verified": True}
+    (tmp_path / "s" / "explain.json").write_text(json.dumps(said))
     done = tiebreak("report", "s")
     assert (done.status, "owned" in done.stdout) == (0, True)
     assert not set(done.stdout + done.stderr) & set("\x1b\x07\u202e\x00")

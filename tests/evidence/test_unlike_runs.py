@@ -25,7 +25,7 @@ from tiebreak.evidence.compare.scope import scope, time_taken
 from tiebreak.evidence.compare.verdict import Outcome
 from tiebreak.evidence.describe.quality import summarise_contenders
 from tiebreak.evidence.plan.budget import basis_from_pilot
-from tiebreak.report.text.tables import judgement_as_json
+from tiebreak.report.text.values import judgement_as_json
 from tiebreak.study.plan import make_study, parse_contender
 from tiebreak.study.questions import Question, matched_mlp, needed_contenders
 from tiebreak.study.results import in_words, study_results

@@ -19,8 +19,8 @@ def test_every_digit_is_as_it_was(variant: Variant):
     if variant.avx2 and not HAS_AVX2:
         pytest.skip("needs a processor with AVX2")
     now = compute(variant)
-    if now.key["kernels"] != variant.kernels:
-        pytest.skip("needs a C++ compiler")
+    if variant.kernels != "off" and now.key["kernels"] == "off":
+        pytest.skip("needs compiled kernels: python setup.py build_ext --inplace")
     if now.path.is_file():
         tell(f"moved from {now.path.name} (CONTRIBUTING.md says when they may)", moved(read(now.path), now))
     for golden in stored():

@@ -194,5 +194,5 @@ def test_what_must_be_known_of_the_runs_is_a_banner(copied: Path, write_again: R
         lambda run: run.update(resumed_inexactly="torch was <1>"),
     )
     page = write_again(copied)
-    assert '<p class="banner">Note: mlp, seed 1 was interrupted and resumed' in page
+    assert '<p class="banner">mlp, seed 1 was interrupted and resumed' in page
     assert "(torch was &lt;1&gt;)" in page

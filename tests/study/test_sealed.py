@@ -41,6 +41,8 @@ FILES = (
     "runs/linear/seed-0/predictions.npz",
     "runs/linear/seed-0/weights.safetensors",
 )
+# What every explain.json says of its study.
+ABOUT = {"study": "s", "seeds": [0], "dataset": {"name": "x", "fingerprint": "0", "verified": True}}
 MENDED = ("give the ", "Give the ", "Make it again with tiebreak", "update to read it")
 
 
@@ -52,8 +54,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     study = Study(contenders=[parse_contender(text, recipe) for text in ("linear", "b=linear")], seeds=2)
     list(run_study(study, tiny_images(), folder, Execution(device="cpu", executor="serial")))
     keep_inside(read_study(folder), tiny_images())
-    keep_sheet(folder, study_results(read_study(folder)), tiny_images())
-    write_sealed(folder / "explain.json", {"a": "linear", "b": "b", "sentences": ["b leads."]})
+    images = tiny_images()
+    keep_sheet(folder, study_results(read_study(folder)), images.test_images.numpy(), range(len(images.test)))
+    write_sealed(folder / "explain.json", {"a": "linear", "b": "b", "sentences": ["b leads."], **ABOUT})
     write_report(folder)
     return folder
 
@@ -72,7 +75,7 @@ def read_all(folder: Path) -> None:
             read_weights(stored, label, seed)
     read_layers(folder)
     read_anatomies(folder)
-    read_sheet(folder, stored.header.data)
+    read_sheet(folder, stored.header.data.test_images, len(stored.header.data.class_names))
     read_explanation(folder)
 
 

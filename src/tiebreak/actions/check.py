@@ -3,10 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from tiebreak.actions.judge import read_results
 from tiebreak.evidence.claims.check import check_claims
 from tiebreak.evidence.claims.outcome import ClaimOutcome
-from tiebreak.study.results import study_results
-from tiebreak.study.store import read_study
 
 
 def check(folder: Path | str, claims: Sequence[str]) -> tuple[ClaimOutcome, ...]:
@@ -15,4 +14,4 @@ def check(folder: Path | str, claims: Sequence[str]) -> tuple[ClaimOutcome, ...]
     Raises: ClaimError if one cannot be read or names what was not measured; StudyError or EvidenceError if
     the study cannot be read or judged.
     """
-    return check_claims(study_results(read_study(Path(folder))), list(claims))
+    return check_claims(read_results(folder), list(claims))

@@ -26,7 +26,7 @@ from tiebreak.evidence.why.answers import Explanation
 from tiebreak.evidence.why.efficiency import DataRung, answer_data
 from tiebreak.evidence.why.robustness import answer_shift
 from tiebreak.evidence.why.spatial import Ladder, answer_arrangement, answer_ladder, answer_size
-from tiebreak.report.page.html import PAGE_FILE
+from tiebreak.report.page import PAGE_FILE
 from tiebreak.report.terminal.console import TerminalConsole
 from tiebreak.report.terminal.tables import say, say_path
 from tiebreak.report.text.explained import EXPLAIN_FILE, explanation_as_json

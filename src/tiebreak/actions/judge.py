@@ -4,43 +4,45 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
+from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.judgement import Judgement, judge_study
 from tiebreak.evidence.compare.quantities import compare_quantity
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, summarise_contenders
-from tiebreak.report.page.html import PAGE_FILE
+from tiebreak.report.page import PAGE_FILE
 from tiebreak.report.terminal.console import TerminalConsole
 from tiebreak.report.terminal.results import print_findings
 from tiebreak.report.terminal.tables import WIDE, say_path
 from tiebreak.report.text.explained import read_explanation
 from tiebreak.report.text.findings import Findings
 from tiebreak.report.text.values import contender_as_json, judgement_as_json, looks_as_json, ranking_as_json
+from tiebreak.results.kept import is_kept, read_kept
 from tiebreak.results.results import Results
 from tiebreak.results.run import History
-from tiebreak.study.results import study_results
-from tiebreak.study.store import StoredStudy, read_study
+
+if (
+    TYPE_CHECKING
+):  # a study folder's reader imports PyTorch, which results that were made elsewhere can do without
+    from tiebreak.study.store import StoredStudy
 
 
 @dataclass(frozen=True, kw_only=True)
 class Verdicts:
     """A study and what it shows. Printing it gives the table and the verdict."""
 
-    stored: StoredStudy
+    folder: Path
+    stored: "StoredStudy | None"  # None: its runs were made elsewhere
     results: Results  # what its finished runs predicted
     contenders: tuple[ContenderSummary, ...]
     ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
     looks: LookState | None = None  # of a study that trains seeds until it is decided
     notes: tuple[str, ...] = ()  # what must be known of data, runs and verdicts; every view shows it
-
-    @property
-    def folder(self) -> Path:
-        return self.stored.folder
 
     @property
     def page(self) -> Path:
@@ -70,12 +72,50 @@ class Verdicts:
 
 
 def judge(folder: Path | str) -> Verdicts:
-    """What a study folder shows, from its files alone.
+    """What a study folder shows, or a folder of results that were judged, from its files alone.
 
-    Raises: StudyError if it holds no study, is damaged, or no run has finished.
+    Raises: StudyError if it holds no study, is damaged, or no run has finished; EvidenceError if kept results
+    are damaged.
     """
-    stored = read_study(Path(folder))
-    results = study_results(stored)
+    folder = Path(folder)
+    if is_kept(folder):
+        return judge_results(read_kept(folder)[0], folder)
+    from tiebreak.study.results import study_results
+    from tiebreak.study.store import read_study
+
+    stored = read_study(folder)
+    return judge_results(study_results(stored), stored.folder, stored)
+
+
+def read_results(folder: Path | str) -> Results:
+    """What was predicted, of a study folder or of a folder of results that were judged.
+
+    Raises: StudyError or EvidenceError if it is neither, or damaged.
+    """
+    folder = Path(folder)
+    if is_kept(folder):
+        return read_kept(folder)[0]
+    from tiebreak.study.results import study_results
+    from tiebreak.study.store import read_study
+
+    return study_results(read_study(folder))
+
+
+def stored_of(verdicts: Verdicts) -> "StoredStudy":
+    """The study folder behind verdicts.
+
+    Raises: StudyError if their runs were made elsewhere.
+    """
+    if verdicts.stored is None:
+        raise StudyError(f"{verdicts.folder} holds results that were made elsewhere, not a study.")
+    return verdicts.stored
+
+
+def judge_results(results: Results, folder: Path, stored: "StoredStudy | None" = None) -> Verdicts:
+    """What results show; `folder`: where they lie, or are to lie.
+
+    Raises: EvidenceError if a pair cannot be compared.
+    """
     summaries = summarise_contenders(results)
     judged = judge_study(results)
     if judged.looks is not None:  # seeds that only later looks would need are not missing
@@ -85,6 +125,7 @@ def judge(folder: Path | str) -> Verdicts:
             for summary in summaries
         )
     return Verdicts(
+        folder=folder,
         stored=stored,
         results=results,
         contenders=summaries,
@@ -119,14 +160,15 @@ def findings(verdicts: Verdicts) -> Findings:
 def print_results(verdicts: Verdicts, console: Console) -> None:
     """What the study shows, and where the figures are."""
     print_findings(findings(verdicts), console)
-    say_path(f"\nStudy folder: {verdicts.folder} (figures in figures/)", console)
+    what = "Study folder" if verdicts.stored else "Kept in"
+    say_path(f"\n{what}: {verdicts.folder} (figures in figures/)", console)
     if verdicts.page.is_file():
         say_path(f"Look at it:   {verdicts.page}", console)
 
 
 def as_json(verdicts: Verdicts) -> dict[str, Any]:
     """The object that `--json` prints; accuracies and differences are fractions."""
-    data = verdicts.stored.header.data
+    data, stored = verdicts.results.examples, verdicts.stored
     return {
         "study": str(verdicts.folder),
         "data": {
@@ -146,6 +188,6 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
         "comparisons": [judgement_as_json(judgement) for judgement in verdicts.judgements],
         "ranking": ranking_as_json(verdicts.ranking) if verdicts.ranking else [],
         "looks": looks_as_json(verdicts.looks) if verdicts.looks else None,
-        "seeds_added": [[added.before, added.now] for added in verdicts.stored.header.seeds_added],
+        "seeds_added": [[added.before, added.now] for added in stored.header.seeds_added] if stored else [],
         "notes": list(verdicts.notes),
     }

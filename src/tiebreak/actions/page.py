@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tiebreak.actions.judge import Verdicts, findings
+from tiebreak.actions.judge import Verdicts, findings, stored_of
 from tiebreak.report.page.data import Again, Material
 from tiebreak.report.page.html import inside_entry, write_page
 from tiebreak.report.page.live import (
@@ -32,7 +32,7 @@ def write_study_page(verdicts: Verdicts) -> Path:
 
     Raises: StudyError if a file of the folder is missing or damaged.
     """
-    write_page(verdicts.page, findings(verdicts), _material(verdicts.stored))
+    write_page(verdicts.page, findings(verdicts), _material(stored_of(verdicts)))
     return verdicts.page
 
 

@@ -2,10 +2,9 @@
 
 from pathlib import Path
 
+from tiebreak.actions.judge import read_results
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.plan.budget import Budget, basis_from_defaults, basis_from_pilot, make_budget
-from tiebreak.study.results import study_results
-from tiebreak.study.store import read_study
 
 
 def plan(
@@ -29,7 +28,7 @@ def plan(
     Raises: StudyError or EvidenceError if something is missing or out of range.
     """
     if pilot is not None:
-        basis = basis_from_pilot(study_results(read_study(Path(pilot))), level, pair)
+        basis = basis_from_pilot(read_results(pilot), level, pair)
     elif test_images is not None and accuracy is not None:
         basis = basis_from_defaults(
             test_images, accuracy, difference, level=0.95 if level is None else level, contenders=contenders

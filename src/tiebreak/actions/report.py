@@ -5,7 +5,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from tiebreak.actions.judge import Verdicts, judge
+from tiebreak.actions.judge import Verdicts, judge, stored_of
+from tiebreak.actions.judged_page import draw_judged
 from tiebreak.actions.page import write_study_page
 
 # What libraries that draw, compress and lay out raise where they meet a thing they did not expect.
@@ -19,7 +20,8 @@ def write_report(folder: Path | str) -> Verdicts:
 
     Raises: StudyError as `judge`, or if a file that the page shows is damaged.
     """
-    return draw_all(judge(folder))
+    verdicts = judge(folder)
+    return draw_all(verdicts) if verdicts.stored else draw_judged(verdicts)
 
 
 def draw_all(verdicts: Verdicts) -> Verdicts:
@@ -48,7 +50,7 @@ def draw_figures(verdicts: Verdicts) -> list[Path]:
     from tiebreak.report.figures.curves import save_figures
     from tiebreak.report.figures.differences import save_differences
 
-    names = {contender.label: contender.folder for contender in verdicts.stored.study.contenders}
+    names = {contender.label: contender.folder for contender in stored_of(verdicts).study.contenders}
     figures = verdicts.folder / "figures"
     return [
         *save_figures(verdicts.histories, figures, names),

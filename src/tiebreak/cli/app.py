@@ -107,10 +107,16 @@ def leave_if_incomplete(results: "Results") -> None:
         raise SystemExit(EXIT_INCOMPLETE)
 
 
-def show_results(results: "Verdicts", as_json: bool) -> None:
+def show_results(results: "Verdicts", as_json: bool, *, markdown: bool = False, latex: bool = False) -> None:
+    """Table and verdict; on stderr where stdout is for JSON, Markdown or LaTeX alone."""
     from tiebreak.actions.judge import as_json as results_as_json
     from tiebreak.actions.judge import print_results
 
-    print_results(results, make_console(stderr=as_json))
+    print_results(results, make_console(stderr=as_json or markdown or latex))
+    if markdown or latex:
+        from tiebreak.report.text.paper import as_latex, as_markdown
+
+        parts = (results.results, results.contenders, results.judgements)
+        typer.echo(as_markdown(*parts, results.notes) if markdown else as_latex(*parts), nl=False)
     if as_json:
         echo_json(results_as_json(results))

@@ -1,4 +1,4 @@
-"""Commands that read what is there: report, check, plan."""
+"""Commands that read what is there: report, plan, export, check."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,18 +14,20 @@ from tiebreak.cli.app import (
     make_console,
     show_results,
 )
-from tiebreak.cli.options import (
-    Json,
-)
+from tiebreak.cli.options import Json
 
 if TYPE_CHECKING:
-    pass
+    from collections.abc import Sequence
+
+    from tiebreak.evidence.claims.outcome import ClaimOutcome
 
 
 @app.command(epilog="Example: [bold]tiebreak report tiebreak-studies/mlp-vs-cnn-on-cifar10-1a2b3c[/bold]")
 def report(
     study: Annotated[Path, typer.Argument(help="A study folder.")],
     as_json: Json = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown on stdout.")] = False,
+    latex: Annotated[bool, typer.Option("--latex", help="Print LaTeX on stdout.")] = False,
     show: Annotated[bool, typer.Option("--open", help="Open the page in the browser.")] = False,
 ) -> None:
     """Table, verdict, figures and the page (report.html) of a study again, from its folder alone."""
@@ -33,7 +35,7 @@ def report(
 
     with make_console(stderr=True).status("Drawing figures and writing the page"):
         results = write_report(study)
-    show_results(results, as_json)
+    show_results(results, as_json, markdown=markdown, latex=latex)
     if show:
         import webbrowser
 
@@ -81,24 +83,42 @@ def plan(
         echo_json(budget_as_json(budget))
 
 
+@app.command(epilog="Example: [bold]tiebreak export STUDY predictions.parquet[/bold]")
+def export(
+    study: Annotated[Path, typer.Argument(help="A study folder, or one of judged results.")],
+    file: Annotated[Path, typer.Argument(help="What to write: .csv, .tsv, .parquet, .jsonl or .npz.")],
+) -> None:
+    """Write the answers of all runs into one file, for other tools, or for tiebreak judge."""
+    from tiebreak.actions.judge import read_results
+    from tiebreak.results.export import export_results
+
+    results = read_results(study)
+    export_results(results, file)
+    runs = sum(len(contender.runs) for contender in results.contenders)
+    typer.echo(f"{file}: {runs} runs of {len(results.labels)} contenders.")
+
+
 @app.command(
     epilog="Example: [bold]tiebreak check STUDY 'cnn - mlp >= 0.15' 'cnn.params <= mlp.params'[/bold]"
 )
 def check(
     study: Annotated[Path, typer.Argument(help="A study folder.")],
     claims: Annotated[list[str], typer.Argument(help="'cnn - mlp >= 0.15', 'cnn ~ mlp within 1%', ...")],
+    junit: Annotated[Path | None, typer.Option(help="Write JUnit XML: a test case a claim.")] = None,
+    markdown: Annotated[Path | None, typer.Option(help="Write a table as Markdown.")] = None,
     as_json: Json = False,
 ) -> None:
     """Hold claims against a study. Exit status: 0 all shown, 1 one refuted, 3 not enough data."""
     from tiebreak.actions.check import check as check_study
+    from tiebreak.actions.judge import read_results
     from tiebreak.evidence.claims.outcome import Finding, claim_line
     from tiebreak.report.text.values import claim_as_json
-    from tiebreak.study.store import read_study
 
     outcomes = check_study(study, claims)
     for outcome in outcomes:
         typer.echo(claim_line(outcome), err=as_json)
-    if looks := read_study(study).study.looks:
+    _write_findings(outcomes, str(study), junit, markdown)
+    if looks := read_results(study).rule.looks:
         typer.echo(
             f"Note: the study could stop at {len(looks)} looks; the level allows for them all.", err=True
         )
@@ -110,3 +130,15 @@ def check(
         raise SystemExit(EXIT_REFUTED)
     if Finding.NOT_ENOUGH_DATA in findings:
         raise SystemExit(EXIT_NOT_ENOUGH_DATA)
+
+
+def _write_findings(
+    outcomes: "Sequence[ClaimOutcome]", source: str, junit: Path | None, markdown: Path | None
+) -> None:
+    from tiebreak.files import atomic_write
+    from tiebreak.report.text.claims import as_junit, as_markdown
+
+    for path, write in ((junit, as_junit), (markdown, as_markdown)):
+        if path is not None:
+            with atomic_write(path) as file:
+                file.write(write(outcomes, source).encode("utf-8"))

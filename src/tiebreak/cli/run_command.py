@@ -8,7 +8,7 @@ import typer
 
 # isort: off
 # Importing them makes the commands known, in the order of --help.
-from tiebreak.cli import study, evidence, look
+from tiebreak.cli import study, judge, evidence, look
 from tiebreak.cli.app import app
 
 # isort: on
@@ -17,7 +17,7 @@ from tiebreak.cli.streams import ready_streams
 from tiebreak.errors import StoppedError, TiebreakError
 from tiebreak.study.stop import ASKED
 
-__all__ = ["app", "evidence", "look", "run_command", "study"]
+__all__ = ["app", "evidence", "judge", "look", "run_command", "study"]
 
 EXIT_CLOSED_PIPE = 1  # as Rich ends a program whose reader has left
 

@@ -38,7 +38,7 @@ def source_hash(text: str) -> str:
         return _hash([("", _typed_source(text, factory))])
     start = Path(str(module.__file__)).resolve()
     if INSTALLED & set(start.parts):
-        return _hash([(_version(module_name), start.read_bytes())])
+        return _hash([(_version(module.__name__), start.read_bytes())])
     beside = start.parents[module.__name__.count(".") + (start.name == "__init__.py")]
     files = _reach(start, (beside, Path.cwd()))
     return _hash_files([path for path in files if name not in BUILTIN or path.parent == start.parent])

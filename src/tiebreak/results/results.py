@@ -8,12 +8,29 @@ Shape letters: M test images.
 
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 import numpy as np
-from jaxtyping import Bool, Int64
+from jaxtyping import Bool, Float64, Int64
 
 from tiebreak.errors import EvidenceError
 from tiebreak.results.run import Run
+
+
+class Pairing(StrEnum):
+    """What two runs with the same seed number share, and so what their difference shows."""
+
+    PAIRED = "paired"  # split, order and augmentation
+    UNPAIRED = "unpaired"  # nothing but the number
+    FOLDS = "folds"  # a seed is a repeat of a cross-validation; the fold that tested an image answers for it
+
+
+class Measure(StrEnum):
+    """What is known of an answer."""
+
+    CLASSES = "classes"  # which class was named
+    CORRECTNESS = "correctness"  # whether it was right; the classes are "wrong" and "right"
+    SCORES = "scores"  # any number of which more is better
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -26,6 +43,8 @@ class Examples:
     fingerprint: str | None = None  # of the whole data set
     verified: bool | None = None  # whether it is known to be the published one
     notes: tuple[str, ...] = ()  # what must be known of them
+    ids: np.ndarray | None = None  # one a test image, where they have names
+    groups: np.ndarray | None = None  # of images that belong together (a patient, a film), one a test image
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +56,8 @@ class Rule:
     equivalence: float | None = None  # differences in accuracy within it do not matter
     baseline: str | None = None  # the contender that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+    pairing: Pairing = Pairing.PAIRED
+    checkpoints: bool = False  # single runs are what is asked about, not what other seeds would give
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,6 +67,7 @@ class ContenderRuns:
     label: str
     runs: dict[int, Run]  # finished, by seed in the order of the plan
     failed: dict[int, str]  # seed -> reason
+    own: Examples | None = None  # its test images, where each contender was tested on others
     recipe: str | None = None  # how it was trained, in words: "5 epochs, Adam, lr 0.001"
 
     def ended(self, seed: int) -> bool:
@@ -75,12 +97,14 @@ class Results:
     contenders: tuple[ContenderRuns, ...]  # each has a run, at least one of them
     without_runs: tuple[ContenderRuns, ...] = ()  # that were planned, but cannot be judged
     notes: tuple[str, ...] = ()  # what must be known beside the verdicts
+    measure: Measure = Measure.CLASSES
 
     def __post_init__(self) -> None:
-        classes, images = len(self.examples.class_names), len(self.examples.truth)
         for contender in self.contenders:
             if not contender.runs:
                 raise EvidenceError(f"{self.source}: {contender.label} has no run to be judged.")
+            examples = contender.own or self.examples
+            classes, images = len(examples.class_names), len(examples.truth)
             for seed, run in contender.runs.items():
                 if len(run.answers) != images:
                     raise EvidenceError(
@@ -116,6 +140,10 @@ class Results:
                 raise EvidenceError(f"{self.source}: {label} cannot be judged: {contender.why_none}.")
         raise EvidenceError(f"{self.source}: no contender {label!r}; there are {', '.join(self.labels)}.")
 
+    def examples_of(self, label: str) -> Examples:
+        """The test images that a contender was asked about."""
+        return self.of(label).own or self.examples
+
     def ended(self, seed: int) -> bool:
         """Whether every contender has finished or failed that seed."""
         return all(contender.ended(seed) for contender in (*self.contenders, *self.without_runs))
@@ -134,4 +162,10 @@ class Results:
 
     def correct(self, label: str) -> dict[int, Bool[np.ndarray, " M"]]:
         """Which test images each finished seed of a contender got right."""
-        return {seed: run.correct(self.examples.truth) for seed, run in self.of(label).runs.items()}
+        truth = self.examples_of(label).truth
+        return {seed: run.correct(truth) for seed, run in self.of(label).runs.items()}
+
+    def values(self, label: str) -> dict[int, Float64[np.ndarray, " M"]]:
+        """What each finished seed of a contender reached on each test image: 1 or 0, or its score."""
+        truth = self.examples_of(label).truth
+        return {seed: run.values(truth) for seed, run in self.of(label).runs.items()}

@@ -51,10 +51,16 @@ class Run:
     history: History | None = None
     cost: Cost | None = None
     timing: Timing | None = None
+    scores: Float64[np.ndarray, " M"] | None = None  # more is better; then there are no answers but zeros
+    folds: Int64[np.ndarray, " M"] | None = None  # which fold of a cross-validation tested each image
 
     def correct(self, truth: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " M"]:
         """Which test images were classified correctly."""
         return self.answers == truth
+
+    def values(self, truth: Int64[np.ndarray, " M"]) -> Float64[np.ndarray, " M"]:
+        """What was reached on each test image: the score, or 1 where it was classified correctly, else 0."""
+        return self.correct(truth).astype(np.float64) if self.scores is None else self.scores
 
 
 def log_likelihood(

@@ -2,11 +2,12 @@
 
 from dataclasses import replace
 
+from tiebreak.errors import EvidenceError
 from tiebreak.evidence.claims.grammar import parse_claim
 from tiebreak.evidence.claims.outcome import ClaimOutcome, Looks, Values, judge_claim, not_measured
 from tiebreak.evidence.compare.quantities import judged_results
 from tiebreak.evidence.compare.until_decided import planned_seeds, sequential_plan, take_looks
-from tiebreak.results.results import Results
+from tiebreak.results.results import Measure, Pairing, Results
 from tiebreak.results.run import Run, log_likelihood
 
 
@@ -17,6 +18,11 @@ def check_claims(results: Results, claims: list[str]) -> tuple[ClaimOutcome, ...
     seed; EvidenceError if no look is complete.
     """
     parsed = [parse_claim(text) for text in claims]
+    if results.rule.pairing is Pairing.FOLDS or any(contender.own for contender in results.contenders):
+        raise EvidenceError(
+            f"{results.source}: claims are held against runs on the same test images; a cross-validation, or "
+            "contenders on different images, are judged by tiebreak judge alone."
+        )
     absent = {one.label: one.why_none for one in results.without_runs}
     looks = None
     if results.rule.looks is not None:
@@ -31,7 +37,16 @@ def check_claims(results: Results, claims: list[str]) -> tuple[ClaimOutcome, ...
         if missing:
             outcomes.append(not_measured(claim, f"{missing[0]}: {absent[missing[0]]}"))
         else:
-            outcomes.append(judge_claim(claim, measured, level=results.rule.level, looks=looks, steps=steps))
+            outcomes.append(
+                judge_claim(
+                    claim,
+                    measured,
+                    level=results.rule.level,
+                    looks=looks,
+                    steps=steps,
+                    groups=results.examples.groups,
+                )
+            )
     return tuple(outcomes)
 
 
@@ -40,7 +55,11 @@ def measured_values(results: Results) -> dict[str, dict[str, Values]]:
     truth = results.examples.truth
     return {
         contender.label: {
-            "test_acc": results.correct(contender.label),
+            **(
+                {"score": results.values(contender.label)}
+                if results.measure is Measure.SCORES
+                else {"test_acc": results.correct(contender.label)}
+            ),
             "test_loss": {
                 seed: -log_likelihood(run.probs, truth)
                 for seed, run in contender.runs.items()

@@ -75,6 +75,7 @@ def judge_claim(
     level: float = 0.95,
     looks: Looks | None = None,
     steps: Mapping[str, float] | None = None,
+    groups: np.ndarray | None = None,
 ) -> ClaimOutcome:
     """Hold a claim against what was measured: contender -> metric -> values.
 
@@ -84,7 +85,8 @@ def judge_claim(
     "~" is two one-sided tests, as in a verdict: shown where the 1 - 2 alpha interval (that of all looks, if
     there are several) lies inside the margin, refuted where the interval at `level` lies wholly outside.
 
-    Arguments: `steps` - by metric: the step between two values that it can take in one seed.
+    Arguments: `steps` - by metric: the step between two values that it can take in one seed; `groups` - one
+    name an image where images come in groups, which are then what is drawn.
 
     Raises: ClaimError for an unknown contender or metric, or values of a claim that do not go together.
     """
@@ -102,7 +104,7 @@ def judge_claim(
     if looks is not None:
         level = 1 - (1 - level) / len(looks.plan.looks)
     inner = max(1 - 2 * (1 - level), 1e-9)  # below a level of 50% there is none, so a sliver
-    value, interval, n = _at_once(total)
+    value, interval, n = _at_once(total, groups)
     return _by_interval(claim, value, interval, total.exact, (level, inner), n)
 
 
@@ -174,12 +176,12 @@ def _add_up(claim: Claim, measured: Mapping[str, Mapping[str, Values]], steps: M
     )
 
 
-def _at_once(total: _Sum) -> tuple[float, Interval, int]:
+def _at_once(total: _Sum, groups: np.ndarray | None = None) -> tuple[float, Interval, int]:
     """The mean, its interval at any level, and the number of seeds."""
     rows, n = total.rows, len(total.rows)
     if rows.ndim == 2:
         low, high = total.bounds or (None, None)
-        comparison = compare_scores(rows, bound=high, lowest=low)
+        comparison = compare_scores(rows, bound=high, lowest=low, groups=groups)
         return comparison.difference, lambda level: interval_at(comparison, level), n
     mean = float(rows.mean())
     # Seeds that happen to agree are still rounded to a step.

@@ -32,6 +32,8 @@ class Method(StrEnum):
     UNPAIRED = "unpaired"  # the same, where the seeds of a and b have nothing in common
     FIXED_TEST_SET = "fixed_test_set"  # new seeds on this very test set
     ONE_SEED = "one_seed"  # new test images for these two checkpoints; says nothing about other seeds
+    CHECKPOINTS = "checkpoints"  # the same, where these two checkpoints are what is asked about
+    FOLDS = "folds"  # new training images, by the folds of a cross-validation
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -255,6 +257,33 @@ def compare_runs(
         seeds=common,
     )
     return replace(result, missing_seeds=tuple(sorted(runs_a.keys() ^ runs_b.keys())))
+
+
+def compare_parts(
+    difference: float,
+    seeds: tuple[Part, ...],
+    images: Part,
+    *,
+    method: Method,
+    level: float,
+    n_seeds: int,
+    n_examples: int,
+    n_groups: int | None = None,
+    bound: float | None,
+    seed_differences: tuple[float, ...] = (),
+) -> Comparison:
+    """A comparison from a difference and what its uncertainty is made of; no seeds where there is but one."""
+    check_level(level)
+    return _comparison(
+        _Found(method=method, difference=difference, centre=difference, seeds=seeds, images=images),
+        level=level,
+        n_seeds=n_seeds,
+        n_examples=n_examples,
+        n_groups=n_groups,
+        lowest=None if bound is None else -bound,
+        highest=bound,
+        seed_differences=seed_differences,
+    )
 
 
 def interval_at(comparison: Comparison, level: float) -> tuple[float, float]:

@@ -3,13 +3,14 @@
 from dataclasses import dataclass
 
 from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.designs import has_own_design, rank_by_design
 from tiebreak.evidence.compare.notes import all_notes
 from tiebreak.evidence.compare.scope import scope, time_taken
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.simultaneous import Ranking, compare_all, holm
 from tiebreak.evidence.compare.until_decided import LookState, sequential_verdict, take_looks
 from tiebreak.evidence.compare.verdict import Verdict, equivalence_p, judge
-from tiebreak.results.results import Results
+from tiebreak.results.results import Measure, Results
 
 MANY_SEEDS = 10  # from which on a correlation over seeds says something
 
@@ -45,6 +46,7 @@ class Judged:
 def judge_study(results: Results) -> Judged:
     """Judge every pair by the rule that the plan declares, over the seeds that both have finished."""
     margin, looks = results.rule.equivalence, None
+    unit, scale = ("of score", 1.0) if results.measure is Measure.SCORES else ("points", 100.0)
     if results.rule.looks is None:
         ranking = rank_contenders(results)
         verdicts = judge_pairs(ranking, margin) if ranking else {}
@@ -63,7 +65,7 @@ def judge_study(results: Results) -> Judged:
                 a=a,
                 b=b,
                 verdict=verdict,
-                sentence=sentence(verdict, a, b),
+                sentence=sentence(verdict, a, b, unit=unit, scale=scale),
                 scope=scope(results, a, b),
                 time_taken=time_taken(results, a, b),
             )
@@ -78,6 +80,8 @@ def rank_contenders(results: Results) -> Ranking | None:
     """All pairs, or all against the baseline; None where there are no two, or the baseline has no run."""
     if not results.comparable:
         return None
+    if has_own_design(results):
+        return rank_by_design(results)
     correct = {label: results.correct(label) for label in results.labels}
     return compare_all(correct, baseline=results.rule.baseline, level=results.rule.level)
 

@@ -9,7 +9,7 @@ import numpy as np
 from tiebreak.evidence.compare.sequential import Reason
 from tiebreak.evidence.compare.simultaneous import RANKABLE, Ranking
 from tiebreak.evidence.compare.until_decided import LookState
-from tiebreak.results.results import Results
+from tiebreak.results.results import Measure, Results
 
 FEW = 3  # contenders; of more, only those are told whose failures, or their difference, say something
 SPEAKS = 0.05  # a p-value that does
@@ -130,6 +130,8 @@ def _of_pairs(results: Results, ranking: Ranking | None, seeds: Sequence[int]) -
 
 def _of_chance(results: Results) -> list[str]:
     """Who does no better than a constant answer, by two standard errors of it."""
+    if results.measure is not Measure.CLASSES or any(one.own is not None for one in results.contenders):
+        return []
     truth, names = results.examples.truth, results.examples.class_names
     counts = np.bincount(truth, minlength=len(names))
     share, images = float(counts.max() / len(truth)), len(truth)

@@ -12,6 +12,7 @@ from jaxtyping import Float
 
 from tiebreak.errors import EvidenceError, did_you_mean
 from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.compare.designs import compare_by_design, has_own_design
 from tiebreak.evidence.compare.judgement import Judgement, judge_study
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.simultaneous import rank
@@ -53,9 +54,25 @@ def compare_quantity(results: Results, quantity: str) -> tuple[Judgement, ...]:
     if not results.comparable:
         raise EvidenceError(f"{results.source}: a comparison needs at least 2 contenders with runs.")
     measured = measure_scores(results, quantity)
+    if any(contender.own is not None for contender in results.contenders):
+        raise EvidenceError(
+            f"{results.source}: {quantity} is compared on the same test images, and these differ."
+        )
+    images = None
+    if quantity in results.examples.class_names:
+        images = results.examples.truth == results.examples.class_names.index(quantity)
+
+    def versus(a: str, b: str) -> Comparison | None:
+        if not has_own_design(results):
+            return measured.compare(a, b, level)
+        bound = measured.bound if measured.pseudo_images else None
+        return compare_by_design(
+            results, a, b, measured.scores[a], measured.scores[b], bound=bound, images=images
+        )
+
     ranking = rank(
         {label: float(np.mean(list(rows.values()))) for label, rows in measured.scores.items()},
-        lambda a, b: measured.compare(a, b, level),
+        versus,
         baseline=results.rule.baseline,
         level=level,
     )

@@ -50,7 +50,9 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
             f"undecided: with one seed, {seen} {facts}, but that is about these two checkpoints only "
             f"({_p(comparison.p_value)}). {_advice(verdict)}"
         )
-    if comparison.n_seeds == 2:  # their interval says nothing that a reader could use
+    if (
+        comparison.n_seeds == 2 and comparison.method is not Method.FOLDS
+    ):  # their interval says nothing that a reader could use
         return f"undecided: 2 seeds cannot tell; {seen} ({_data(comparison)}). {_advice(verdict)}{warnings}"
     return f"undecided: {seen} {facts}. {_advice(verdict)}{warnings}"
 
@@ -59,7 +61,11 @@ def _advice(verdict: Verdict) -> str:
     step, comparison = verdict.next_step, verdict.comparison
     if step.need is Need.NEXT_LOOK:
         return f"The next look is at {step.total:,} seeds."
-    if comparison.n_seeds == 1:
+    if step.need is Need.MORE_DATA:
+        return "More repeats would help little, for all folds share their images; more data would."
+    if comparison.method is Method.CHECKPOINTS and step.total is not None:
+        return f"If the true difference is near this, about {step.total:,} test images would decide it."
+    if comparison.method is Method.ONE_SEED:
         return "Train at least 3 seeds."
     if comparison.n_seeds == 2:
         return "Train a third seed: two show too little of the luck of the seed."
@@ -85,6 +91,7 @@ def _interval(comparison: Comparison, scale: float, sign: int) -> str:
     low, high = sorted((sign * comparison.ci_low, sign * comparison.ci_high))
     about = {
         Method.ONE_SEED: " for these two checkpoints",
+        Method.CHECKPOINTS: " for these two checkpoints",
         Method.FIXED_TEST_SET: " on this fixed test set",
     }.get(comparison.method, "")
     return f"{100 * comparison.level:g}% CI {_range(low, high, scale)}{about}"
@@ -108,7 +115,7 @@ def _amount(value: float, scale: float, unit: str, comparison: Comparison | None
         number = f"{value * scale:.6g}"
     else:
         number = _number(value * scale, _digits(comparison.ci_low, comparison.ci_high, scale))
-    return f"{number} {'point' if unit == 'points' and number == '1' else unit}"
+    return f"{number} {'point' if unit == 'points' and number == '1' else unit}".rstrip()
 
 
 def _digits(low: float, high: float, scale: float) -> int:
@@ -138,6 +145,8 @@ def _p(value: float) -> str:
 
 def _data(comparison: Comparison) -> str:
     n, m = comparison.n_seeds, comparison.n_examples
+    if comparison.method is Method.FOLDS:
+        return f"{n:,} folds, Nadeau-Bengio's correction; {m:,} test images"
     kind = "unpaired " if comparison.method is Method.UNPAIRED else "paired "
     parts = [f"{n:,} {kind}seed{'s' if n > 1 else ''}" if n > 1 else "1 seed", f"{m:,} test images"]
     if comparison.n_groups is not None:
@@ -152,7 +161,8 @@ def _data(comparison: Comparison) -> str:
 
 def _warnings(comparison: Comparison, a: str, b: str) -> str:
     names = {"a": a, "b": b}
-    return "".join(
+    about = " This says nothing about other seeds." if comparison.method is Method.CHECKPOINTS else ""
+    return about + "".join(
         f" Seed {c.seed} of {names[c.contender]} collapsed ({100 * c.accuracy:.1f}% against a median of "
         f"{100 * c.median:.1f}%)."
         for c in comparison.collapsed

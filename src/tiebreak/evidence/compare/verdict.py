@@ -33,6 +33,7 @@ class Need(StrEnum):
     NEXT_LOOK = "the next look"  # of a study that trains seeds until it is decided
     MORE_SEEDS = "more seeds"
     MORE_IMAGES = "more test images"
+    MORE_DATA = "more data"  # of a cross-validation: its folds share their training images
     A_MARGIN = (
         "an equivalence margin"  # the difference is so near 0 that only "equivalent within D" can be shown
     )
@@ -134,6 +135,17 @@ def next_step(
     there are. Else more images, if the difference is truly the one seen: either showing it or (with a margin)
     showing that it lies inside. Images alone are named where a rule has found seeds to be futile.
     """
+    if comparison.method is Method.FOLDS:
+        return NextStep(need=Need.MORE_DATA)
+    if comparison.method is Method.CHECKPOINTS:
+        images = min(
+            _images(0.0, comparison.test_variance, *route)
+            for route in _routes(comparison, margin, n_comparisons)
+        )
+        few = images <= MOST_IMAGES
+        return NextStep(
+            need=Need.MORE_IMAGES, total=_two_digits(images * comparison.n_examples) if few else None
+        )
     if comparison.seed_variance is None or comparison.n_seeds == 2:
         return NextStep(need=Need.MORE_SEEDS, total=3)
     n, m = comparison.n_seeds, comparison.n_examples

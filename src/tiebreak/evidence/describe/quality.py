@@ -3,8 +3,7 @@
 import statistics
 from dataclasses import dataclass
 
-from tiebreak.errors import EvidenceError
-from tiebreak.results.results import Results
+from tiebreak.results.results import Measure, Results
 from tiebreak.results.run import Cost, Run, log_likelihood
 
 
@@ -19,22 +18,26 @@ class Spread:
 
 @dataclass(frozen=True, kw_only=True)
 class ContenderSummary:
-    """One contender over its finished seeds. Accuracies are fractions, losses means over images."""
+    """One contender over its finished seeds. Accuracies are fractions, losses means over images.
+
+    What is not known of runs that were made elsewhere is None.
+    """
 
     label: str
     recipe: str | None  # how it was trained, in words
     seeds: tuple[int, ...]
     failed: dict[int, str]  # seed -> reason
     missing: tuple[int, ...]  # seeds not run yet
-    train_acc: Spread  # of the last epoch, measured while it ran
-    val_acc: Spread  # after the last epoch
-    val_loss: Spread
-    test_acc: Spread
-    test_loss: Spread
-    gap: Spread  # generalisation gap: train_acc - val_acc
-    train_seconds: Spread  # of a run's training epochs
-    images_per_second: Spread  # while training
-    cost: Cost
+    test_acc: Spread  # or the mean score, where scores are what was measured
+    measure: Measure = Measure.CLASSES  # what test_acc is of
+    train_acc: Spread | None = None  # of the last epoch, measured while it ran
+    val_acc: Spread | None = None  # after the last epoch
+    val_loss: Spread | None = None
+    test_loss: Spread | None = None
+    gap: Spread | None = None  # generalisation gap: train_acc - val_acc
+    train_seconds: Spread | None = None  # of a run's training epochs
+    images_per_second: Spread | None = None  # while training
+    cost: Cost | None = None
 
 
 def spread(values: list[float]) -> Spread:
@@ -49,31 +52,33 @@ def summarise_contenders(results: Results) -> tuple[ContenderSummary, ...]:
 
 
 def _summarise(results: Results, label: str) -> ContenderSummary:
-    contender, truth = results.of(label), results.examples.truth
+    contender, truth = results.of(label), results.examples_of(label).truth
     runs = list(contender.runs.values())
     train_acc, val_acc, val_loss = (_last(runs, curve) for curve in ("train_acc", "val_acc", "val_loss"))
     timings = [run.timing for run in runs if run.timing]
-    cost = runs[0].cost
-    if cost is None or len(timings) < len(runs):
-        raise EvidenceError(f"{results.source}: a finished run of {label} lacks its cost or timing.")
+    losses = [-float(log_likelihood(run.probs, truth).mean()) for run in runs if run.probs is not None]
     return ContenderSummary(
         label=label,
         recipe=contender.recipe,
         seeds=tuple(contender.runs),
         failed=contender.failed,
         missing=tuple(seed for seed in results.rule.seeds if not contender.ended(seed)),
-        train_acc=spread(train_acc),
-        val_acc=spread(val_acc),
-        val_loss=spread(val_loss),
-        test_acc=spread([float(run.correct(truth).mean()) for run in runs]),
-        test_loss=spread(
-            [-float(log_likelihood(run.probs, truth).mean()) for run in runs if run.probs is not None]
-        ),
-        gap=spread([train - val for train, val in zip(train_acc, val_acc, strict=True)]),
-        train_seconds=spread([timing.train_seconds for timing in timings]),
-        images_per_second=spread([timing.images_per_second for timing in timings]),
-        cost=cost,
+        test_acc=spread([float(run.values(truth).mean()) for run in runs]),
+        measure=results.measure,
+        train_acc=_of_all(train_acc, runs),
+        val_acc=_of_all(val_acc, runs),
+        val_loss=_of_all(val_loss, runs),
+        test_loss=_of_all(losses, runs),
+        gap=_of_all([train - val for train, val in zip(train_acc, val_acc, strict=True)], runs),
+        train_seconds=_of_all([timing.train_seconds for timing in timings], runs),
+        images_per_second=_of_all([timing.images_per_second for timing in timings], runs),
+        cost=runs[0].cost,
     )
+
+
+def _of_all(values: list[float], runs: list[Run]) -> Spread | None:
+    """Their spread, if each run has one."""
+    return spread(values) if len(values) == len(runs) else None
 
 
 def _last(runs: list[Run], curve: str) -> list[float]:

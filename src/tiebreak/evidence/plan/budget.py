@@ -148,10 +148,12 @@ def make_budget(basis: Basis, difference: float, power: float = 0.8) -> Budget:
     )
 
 
-def _seconds_per_seed(results: Results) -> float:
-    """Of all contenders, one after another: the mean over their finished runs."""
+def _seconds_per_seed(results: Results) -> float | None:
+    """Of all contenders, one after another: the mean over their finished runs; None if it is not known."""
     total = 0.0
     for contender in results.contenders:
         timings = [run.timing for run in contender.runs.values() if run.timing]
+        if not timings:
+            return None
         total += sum(t.train_seconds + t.evaluate_seconds for t in timings) / max(len(timings), 1)
     return total

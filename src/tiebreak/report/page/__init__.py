@@ -1,0 +1,3 @@
+"""What the pages of studies, and of results that were made elsewhere, are called."""
+
+PAGE_FILE = "report.html"

@@ -146,9 +146,9 @@ def _contender(
         "overfitting": None if overfitting is None else asdict(overfitting),
         "accuracy": asdict(summary.test_acc),
         "costs": {
-            "seconds": asdict(summary.train_seconds),
-            "flops": summary.cost.flops,
-            "params": summary.cost.params,
+            "seconds": summary.train_seconds and asdict(summary.train_seconds),
+            "flops": summary.cost and summary.cost.flops,
+            "params": summary.cost and summary.cost.params,
         },
         "confusion": confusion(look.predicted[index]).tolist(),
         "reliability": [_bin(entry) for entry in calibration.bins],

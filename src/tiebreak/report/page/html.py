@@ -14,7 +14,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from tiebreak.evidence.compare.judgement import uncertainty
-from tiebreak.evidence.describe.quality import ContenderSummary
+from tiebreak.evidence.describe.quality import ContenderSummary, Spread
 from tiebreak.files import atomic_write
 from tiebreak.report.page.data import Material, as_data_uri, chart_data, look_at
 from tiebreak.report.page.live import LiveModel, compress
@@ -34,7 +34,6 @@ from tiebreak.report.text.tables import (
 from tiebreak.report.text.values import strict_json
 from tiebreak.results.anatomy import Anatomy
 
-PAGE_FILE = "report.html"
 SCRIPTS = ("forward.js", "charts.js", "page.js", "live.js")
 FILTER_COLUMNS = 16
 NAME = 30  # characters of a contender in a table; whole where the pointer rests
@@ -184,17 +183,21 @@ def _sort_keys(summaries: Sequence[ContenderSummary]) -> list[list[float | str]]
     return [
         [
             summary.label,
-            summary.val_acc.mean,
-            summary.test_acc.mean,
-            summary.test_loss.mean,
-            summary.gap.mean,
-            summary.cost.params,
-            summary.cost.flops,
-            summary.train_seconds.mean,
-            summary.images_per_second.mean,
+            _mean(summary.val_acc),
+            _mean(summary.test_acc),
+            _mean(summary.test_loss),
+            _mean(summary.gap),
+            summary.cost.params if summary.cost else 0,
+            summary.cost.flops if summary.cost else 0,
+            _mean(summary.train_seconds),
+            _mean(summary.images_per_second),
         ]
         for summary in summaries
     ]
+
+
+def _mean(spread: Spread | None) -> float:
+    return 0.0 if spread is None else spread.mean
 
 
 def _framed(images: UInt8[np.ndarray, "N C H W"]) -> UInt8[np.ndarray, "N C H2 W2"]:

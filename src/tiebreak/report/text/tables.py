@@ -7,6 +7,7 @@ from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.describe.quality import ContenderSummary, Spread
 from tiebreak.evidence.plan.budget import Budget
 from tiebreak.results.anatomy import Anatomy
+from tiebreak.results.results import Measure
 
 SUFFIXES = ((1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -23,33 +24,32 @@ class Table:
 
 def summary_table(summaries: Sequence[ContenderSummary]) -> Table:
     """The final table: quality as mean ± standard deviation over seeds, and cost."""
-    columns = (
-        "contender",
-        "val acc",
-        "test acc",
-        "test loss",
-        "gap",
-        "params",
-        "FLOPs/image",
-        "train s",
-        "images/s",
-    )
-    rows = tuple(
-        (
-            summary.label,
-            percent(summary.val_acc),
-            percent(summary.test_acc),
-            plus_minus(summary.test_loss, 3),
-            percent(summary.gap),
-            f"{summary.cost.params:,}",
-            short(summary.cost.flops),
-            plus_minus(summary.train_seconds, 1),
-            f"{summary.images_per_second.mean:,.0f}",
-        )
-        for summary in summaries
-    )
+    rows = [_cells(summary) for summary in summaries]
+    columns = [name for name in rows[0] if any(row[name] for row in rows)]
     first = ("images/s", "gap", "test loss", "FLOPs/image", "val acc", "train s", "params")
-    return Table(columns=columns, rows=rows, left_out_first=first)
+    return Table(
+        columns=tuple(columns),
+        rows=tuple(tuple(row[name] for name in columns) for row in rows),
+        left_out_first=tuple(name for name in first if name in columns),
+    )
+
+
+def _cells(summary: ContenderSummary) -> dict[str, str]:
+    """A row of the final table by its columns' names; empty where nothing is known."""
+    cost, speed = summary.cost, summary.images_per_second
+    scored = summary.measure is Measure.SCORES
+    return {
+        "contender": summary.label,
+        "val acc": percent(summary.val_acc),
+        "test acc": "" if scored else percent(summary.test_acc),
+        "score": plus_minus(summary.test_acc, 4) if scored else "",
+        "test loss": plus_minus(summary.test_loss, 3),
+        "gap": percent(summary.gap),
+        "params": f"{cost.params:,}" if cost else "",
+        "FLOPs/image": short(cost.flops) if cost else "",
+        "train s": plus_minus(summary.train_seconds, 1),
+        "images/s": f"{speed.mean:,.0f}" if speed else "",
+    }
 
 
 def layer_table(anatomy: Anatomy) -> Table:
@@ -128,8 +128,10 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def percent(spread: Spread) -> str:
-    """A fraction over seeds in percent: "70.1 ± 0.6"; without ± for a single seed."""
+def percent(spread: Spread | None) -> str:
+    """A fraction over seeds in percent: "70.1 ± 0.6"; without ± for a single seed; nothing of nothing."""
+    if spread is None:
+        return ""
     scaled = Spread(
         mean=100 * spread.mean,
         sd=None if spread.sd is None else 100 * spread.sd,
@@ -138,7 +140,9 @@ def percent(spread: Spread) -> str:
     return plus_minus(scaled, 1)
 
 
-def plus_minus(spread: Spread, digits: int) -> str:
+def plus_minus(spread: Spread | None, digits: int) -> str:
+    if spread is None:
+        return ""
     mean = f"{spread.mean:z.{digits}f}"  # z: no -0.0
     return mean if spread.sd is None else f"{mean} ± {spread.sd:.{digits}f}"
 

@@ -12,6 +12,7 @@ from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, Spread
 from tiebreak.evidence.plan.budget import Budget
+from tiebreak.results.results import Measure
 
 
 def strict_json(value: Any, **layout: Any) -> str:
@@ -19,23 +20,23 @@ def strict_json(value: Any, **layout: Any) -> str:
     return json.dumps(to_jsonable_python(value, inf_nan_mode="null"), allow_nan=False, **layout)
 
 
-def spread_as_json(spread: Spread) -> dict[str, Any]:
-    return {"mean": spread.mean, "sd": spread.sd, "values": list(spread.values)}
+def spread_as_json(spread: Spread | None) -> dict[str, Any] | None:
+    return None if spread is None else {"mean": spread.mean, "sd": spread.sd, "values": list(spread.values)}
 
 
 def contender_as_json(summary: ContenderSummary) -> dict[str, Any]:
     """One entry of `contenders` in the JSON that the command line prints; accuracies are fractions."""
     return {
         "val_acc": spread_as_json(summary.val_acc),
-        "test_acc": spread_as_json(summary.test_acc),
+        "score" if summary.measure is Measure.SCORES else "test_acc": spread_as_json(summary.test_acc),
         "val_loss": spread_as_json(summary.val_loss),
         "test_loss": spread_as_json(summary.test_loss),
         "gap": spread_as_json(summary.gap),
         "recipe": summary.recipe,
-        "params": summary.cost.params,
-        "flops": summary.cost.flops,
-        "train_seconds": list(summary.train_seconds.values),
-        "images_per_second": list(summary.images_per_second.values),
+        "params": summary.cost and summary.cost.params,
+        "flops": summary.cost and summary.cost.flops,
+        "train_seconds": summary.train_seconds and list(summary.train_seconds.values),
+        "images_per_second": summary.images_per_second and list(summary.images_per_second.values),
         "seeds": list(summary.seeds),
         "failed": {str(seed): reason for seed, reason in summary.failed.items()},
         "missing": list(summary.missing),
