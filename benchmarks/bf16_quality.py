@@ -34,7 +34,7 @@ from tiebreak.training.run import RunResult, RunSpec, train_run
 MARGIN = 0.005  # half a point
 Variant = Literal["bf16", "fp32", "plain"]
 VARIANTS: tuple[Variant, ...] = ("bf16", "fp32", "plain")
-PAIRS: tuple[tuple[Variant, Variant], ...] = (("bf16", "fp32"), ("bf16", "plain"))
+PAIRS: tuple[tuple[Variant, Variant], ...] = (("bf16", "fp32"), ("bf16", "plain"), ("fp32", "plain"))
 CPU = torch.device("cpu")
 
 

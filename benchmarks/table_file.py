@@ -12,6 +12,13 @@ import torch
 
 from tiebreak.training.device import processor_name
 
+FORCES_PROCESSOR = (
+    "ATEN_CPU_CAPABILITY",
+    "ONEDNN_MAX_CPU_ISA",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "TIEBREAK_KERNELS",
+)
+
 
 def write_table(out: Path, title: str, facts: str, lines: Iterable[str]) -> None:
     """Write and print it; `facts` says in sentences what was measured, and how."""
@@ -20,9 +27,25 @@ def write_table(out: Path, title: str, facts: str, lines: Iterable[str]) -> None
         f"Python {platform.python_version()}, torch {torch.__version__}."
     )
     command = shlex.join(["python", f"benchmarks/{Path(sys.argv[0]).name}", *_shown(sys.argv[1:])])
-    text = "\n".join([f"# {title}", "", f"Command: `{command}`", "", f"{machine} {facts}", "", *lines, ""])
+    text = "\n".join(
+        [
+            f"# {title}",
+            "",
+            f"Command: `{forced_processor()}{command}`",
+            "",
+            f"{machine} {facts}",
+            "",
+            *lines,
+            "",
+        ]
+    )
     out.write_text(text)
     print(text)
+
+
+def forced_processor() -> str:
+    """The settings that keep this process to another kind of processor, as they stand before a command."""
+    return "".join(f"{name}={os.environ[name]} " for name in FORCES_PROCESSOR if name in os.environ)
 
 
 def _shown(arguments: list[str]) -> list[str]:

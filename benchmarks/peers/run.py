@@ -21,6 +21,9 @@ from statistics import median
 
 import torch
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+from table_file import forced_processor
+
 from tiebreak.study.environment import processor_name
 
 HERE = Path(__file__).resolve().parent
@@ -42,10 +45,11 @@ PEERS = {
     "ictonyx": Peer(script="with_ictonyx.py", packages=(TORCH, "ictonyx")),
     "Keras on JAX": Peer(script="with_keras.py", packages=("keras", "jax")),
     "tiebreak fp32": Peer(script="with_tiebreak.py", packages=()),
+    "tiebreak fp32, side by side": Peer(script="with_tiebreak.py", packages=(), side_by_side=True),
     "tiebreak bf16": Peer(script="with_tiebreak.py", packages=()),
     "tiebreak bf16, side by side": Peer(script="with_tiebreak.py", packages=(), side_by_side=True),
 }
-BASE, ALONE, SIDE_BY_SIDE = "case study's loop", "tiebreak bf16", "tiebreak bf16, side by side"
+BASE = "case study's loop"
 
 
 def python_of(name: str, peer: Peer) -> Path:
@@ -97,20 +101,21 @@ def images_a_second(name: str, model: str, threads: int, epochs: int, images: in
     return rate
 
 
-def table(model: str, rates: dict[str, list[float]]) -> list[str]:
-    """Rates are images a second, by round."""
+def table(model: str, precision: str, rates: dict[str, list[float]]) -> list[str]:
+    """Rates are images a second, by round; the last columns are of tiebreak in that precision."""
+    alone = f"tiebreak {precision}"
     lines = [
         f"## {model}",
         "",
         "| tool | images/s | lowest to highest | times the case study's loop "
-        "| tiebreak bf16 is faster by | side by side by |",
+        f"| {alone} is faster by | side by side by |",
         "| --- | ---: | --- | --- | --- | --- |",
     ]
     for name, found in rates.items():
         columns = [
             ratios(found, rates[BASE]),
-            ratios(rates[ALONE], found),
-            ratios(rates[SIDE_BY_SIDE], found),
+            ratios(rates[alone], found),
+            ratios(rates[f"{alone}, side by side"], found),
         ]
         lines.append(
             f"| {name} | {median(found):,.0f} | {min(found):,.0f} to {max(found):,.0f} "
@@ -132,6 +137,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=2, help="that are timed in each round")
     parser.add_argument("--images", type=int, default=10_000)
     parser.add_argument("--models", nargs="+", default=MODELS)
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="bf16", help="to compare peers with")
     parser.add_argument("--out", type=Path, default=Path("benchmarks/peers.md"))
     arguments = parser.parse_args()
     versions = [
@@ -139,19 +145,20 @@ def main() -> None:
         for name, peer in PEERS.items()
         for package in (package.partition("==")[0] for package in peer.packages)
     ]
+    names = [name for name in PEERS if arguments.precision == "bf16" or "bf16" not in name]
     rates: dict[str, dict[str, list[float]]] = {
-        model: {name: [] for name in PEERS} for model in arguments.models
+        model: {name: [] for name in names} for model in arguments.models
     }
     for turn in range(arguments.rounds):
         for model in arguments.models:
-            for name in list(PEERS)[:: 1 if turn % 2 == 0 else -1]:
+            for name in names[:: 1 if turn % 2 == 0 else -1]:
                 work = (arguments.threads, arguments.epochs, arguments.images)
                 rates[model][name].append(rate := images_a_second(name, model, *work))
                 print(turn, model, name, f"{rate:,.0f} images/s", file=sys.stderr, flush=True)
     lines = [
         "# The same work by other tools",
         "",
-        f"Command: `python benchmarks/peers/run.py {shlex.join(sys.argv[1:])}`",
+        f"Command: `{forced_processor()}python benchmarks/peers/run.py {shlex.join(sys.argv[1:])}`",
         "",
         f"{datetime.now(UTC):%Y-%m-%d}; {processor_name()}, {os.cpu_count()} cores; {platform.system()}, "
         f"Python {platform.python_version()}, torch {torch.__version__}; {', '.join(sorted(set(versions)))}. "
@@ -159,7 +166,7 @@ def main() -> None:
         f"size 128. Side by side: {arguments.threads} runs at once, one thread each, together. Tools "
         f"take turns; medians of {arguments.rounds} rounds, ratios within a round.",
         "",
-        *(line for model, found in rates.items() for line in table(model, found)),
+        *(line for model, found in rates.items() for line in table(model, arguments.precision, found)),
     ]
     arguments.out.write_text("\n".join(lines))
     print("\n".join(lines))

@@ -47,7 +47,9 @@ SkipBadImages = Annotated[
 ]
 BatchSize = Annotated[int | None, _recipe("Images in a step (128).", min=1)]
 LearningRate = Annotated[float | None, _recipe("Learning rate (0.001).", "--lr")]
-Threads = Annotated[int | None, _machine("CPU threads that a run uses (1).", min=1)]
+Threads = Annotated[
+    int | None, _machine("CPU threads that a run uses (1; more if the runs are fewer than the cores).", min=1)
+]
 
 # The options of a study by their names in a study file; `study_file.PLACES` knows the table of each.
 SHARED: dict[str, Any] = {

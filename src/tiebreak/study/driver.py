@@ -24,7 +24,7 @@ from tiebreak.study.reuse import (
     run_identity,
     seeds_added_to,
 )
-from tiebreak.study.settle import settle_precision
+from tiebreak.study.settle import settle
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import (
     StoredStudy,
@@ -91,7 +91,7 @@ def run_study(
         keep_trials(folder, notes)
         _tell_changes(stored.header.environment, describe_environment())
         stored = put_changed_aside(stored, identities)
-        execution = settle_precision(execution, stored)
+        execution = settle(execution, stored, found)
         if execution.retry_failed:
             stored = forget_failed(stored)
         asked = {key: task for key, task in tasks.items() if seeds is None or key[1] in seeds}

@@ -116,9 +116,8 @@ class Execution(Plan):
     """Where and how runs are computed, as far as a user decides it."""
 
     device: str = "auto"
-    threads: int = Field(
-        default=1, ge=1, le=1024
-    )  # of one run; results repeat bit for bit for a given number
+    # Of one run; results repeat bit for bit for a given number. Left out: see settle_threads.
+    threads: int = Field(default=1, ge=1, le=1024)
     precision: PrecisionChoice = "auto"  # auto: bf16 where the device computes it faster, else fp32
     executor: Literal["auto", "serial", "processes", "ray"] = "auto"  # auto: processes where they save time
     workers: int | Literal["auto"] = "auto"  # processes side by side; auto: as many as cores and memory allow
