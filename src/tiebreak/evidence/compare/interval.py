@@ -16,7 +16,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 from scipy.special import ndtr, ndtri, stdtr, stdtrit
 
 from tiebreak.errors import EvidenceError
@@ -105,6 +104,8 @@ def p_value(distance: float, *parts: Part) -> float:
 
     if gap(most) >= 0 or gap(least) <= 0:  # as good as one part alone: rounding decides
         return math.exp(most if gap(most) >= 0 else least)
+    from scipy.optimize import brentq  # late: a sixth of a second
+
     return math.exp(brentq(gap, least, most, xtol=1e-15, rtol=1e-14))
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float, Float32, Float64, Int64
-from scipy.optimize import minimize_scalar
 
 from tiebreak.evidence.describe.predictions import Predicted
 from tiebreak.evidence.describe.quality import Spread, spread
@@ -124,6 +123,8 @@ def fit_temperature(probs: Float32[np.ndarray, "N K"], truth: Int64[np.ndarray, 
         return float((np.log(np.exp(logs * inverse).sum(axis=1)) - of_truth * inverse).mean())
 
     bound = float(np.log(LARGEST))
+    from scipy.optimize import minimize_scalar  # late: a sixth of a second
+
     found = minimize_scalar(loss, bounds=(-bound, bound), method="bounded", options={"xatol": 1e-4})
     return float(np.exp(found.x))
 

@@ -14,7 +14,6 @@ from enum import StrEnum
 
 import numpy as np
 from jaxtyping import Float
-from scipy.optimize import brentq
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, Method, compare_scores, interval_at
@@ -187,6 +186,8 @@ def _crossing(function: Callable[[float], float]) -> float | None:
     """Where a function of the share is 0; None if that is nowhere near."""
     if math.copysign(1, function(-SHARE_LIMIT)) == math.copysign(1, function(SHARE_LIMIT)):
         return None
+    from scipy.optimize import brentq  # late: a sixth of a second
+
     return float(brentq(function, -SHARE_LIMIT, SHARE_LIMIT, xtol=1e-4))
 
 
