@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import ModelError
 from tiebreak.kernels import has_convolution, kernel_variant
+from tiebreak.kernels.library import known_variants
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
@@ -64,6 +65,13 @@ def test_auto_is_bf16_exactly_where_the_cpu_has_it():
     assert choose_precision("auto", CPU) == ("bf16" if cpu_has_bf16() else "fp32")
     assert choose_precision("fp32", CPU) == "fp32"
     assert choose_precision("bf16", CPU) == "bf16"
+
+
+@pytest.mark.parametrize("variant", known_variants())
+def test_a_forced_variant_without_bfloat16_means_fp32(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = choose_precision("auto", CPU)
+    monkeypatch.setenv("TIEBREAK_KERNELS", variant)
+    assert choose_precision("auto", CPU) == (here if variant.endswith("bf16") else "fp32")
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)

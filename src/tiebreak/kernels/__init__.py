@@ -6,7 +6,7 @@ from tiebreak.kernels.convolution import (
     conv_relu_pool_twin,
     has_convolution,
 )
-from tiebreak.kernels.library import DTYPES, kernel_variant, usable_variants
+from tiebreak.kernels.library import DTYPES, keeps_from_bf16, kernel_variant, usable_variants
 from tiebreak.kernels.plain_convolution import conv3x3, conv3x3_twin
 from tiebreak.kernels.pooling import load_pooling, max_pool_relu, max_pool_relu_twin
 
@@ -22,6 +22,7 @@ __all__ = [
     "has_adam",
     "has_convolution",
     "has_pooling",
+    "keeps_from_bf16",
     "kernel_variant",
     "max_pool_relu",
     "max_pool_relu_twin",

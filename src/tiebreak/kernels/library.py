@@ -41,6 +41,12 @@ def kernel_variant() -> str | None:
     return _choose(os.environ.get(SWITCH, "on"))
 
 
+def keeps_from_bf16() -> bool:
+    """Whether TIEBREAK_KERNELS forces a variant without bfloat16: as if on such a processor."""
+    forced = os.environ.get(SWITCH, "on")
+    return forced in known_variants() and not forced.endswith("bf16")
+
+
 def usable_variants() -> tuple[str, ...]:
     """The variants that this processor can and this installation has, from the least to the most."""
     known = known_variants()

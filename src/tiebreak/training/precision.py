@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.errors import ModelError
-from tiebreak.kernels import has_convolution, kernel_variant
+from tiebreak.kernels import has_convolution, keeps_from_bf16, kernel_variant
 from tiebreak.rng import global_stream, stream
 from tiebreak.training.fused import (
     by_winograd,
@@ -74,7 +74,7 @@ def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision
 
 def cpu_has_bf16() -> bool:
     """Whether this CPU has bfloat16 products (AVX512-BF16 or AMX), and PyTorch the library that uses them."""
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available() or keeps_from_bf16():
         return False
     ask = getattr(torch.cpu, "get_capabilities", None)  # newer than the oldest PyTorch that tiebreak takes
     if ask is not None:
