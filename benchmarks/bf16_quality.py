@@ -26,9 +26,9 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.evidence.compare.comparison import Comparison, compare_predictions
 from tiebreak.files import atomic_write
-from tiebreak.training.device import thread_count
-from tiebreak.training.precision import Precision
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.device import thread_count
+from tiebreak.training.placement.placement import Precision
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, train_run
 
 MARGIN = 0.005  # half a point

@@ -23,7 +23,7 @@ from tiebreak.study.plan import Execution
 from tiebreak.study.where.execute import execute
 from tiebreak.study.where.machine import available_cores
 from tiebreak.study.where.task import RunFailure, RunFinished, RunId, Task
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunSpec
 
 EXECUTORS = ("serial", "processes", "ray")

@@ -24,8 +24,8 @@ from table_file import write_table
 
 from tiebreak.data.dataset import make_dataset
 from tiebreak.rng import stream
-from tiebreak.training.device import thread_count
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.device import thread_count
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, train_run
 
 

@@ -12,7 +12,7 @@ from statistics import median
 import torch
 
 from tiebreak.bench.loops import BATCH_SIZE, PRECISIONS, bench_part, random_images, tiebreak_loops
-from tiebreak.training.device import processor_name, thread_count
+from tiebreak.training.placement.device import processor_name, thread_count
 
 
 def main() -> None:

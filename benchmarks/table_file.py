@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-from tiebreak.training.device import processor_name
+from tiebreak.training.placement.device import processor_name
 
 FORCES_PROCESSOR = (
     "ATEN_CPU_CAPABILITY",

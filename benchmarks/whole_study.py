@@ -26,7 +26,7 @@ from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.models.catalog import build_model
 from tiebreak.study.where.machine import available_cores
-from tiebreak.training.device import thread_count
+from tiebreak.training.placement.device import thread_count
 
 MODELS = ("mlp", "cnn")
 VAL_IMAGES = 5_000  # of the training part, as in the case study

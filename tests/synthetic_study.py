@@ -6,14 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tiebreak.results.run import Cost, Timing
+from tiebreak.results.run import Cost, Predictions, Timing, mean_loss
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study
 from tiebreak.study.record import DataFacts
-from tiebreak.study.store import begin_study, write_failed_run, write_run
+from tiebreak.study.writing import begin_study, write_failed_run, write_run
 from tiebreak.training.checkpoint import this_machine
-from tiebreak.training.precision import Placement
-from tiebreak.training.run import Predictions, RunResult, mean_loss
+from tiebreak.training.placement.placement import Placement
+from tiebreak.training.run import RunResult
 
 CLASSES = ("cat", "dog", "ship")
 PLACEMENT = Placement(device="cpu", precision="fp32")

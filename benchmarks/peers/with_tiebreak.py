@@ -4,9 +4,9 @@ import torch
 from work import BATCH_SIZE, read_settings, tell
 
 from tiebreak.bench.loops import random_images
-from tiebreak.training.device import thread_count
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.device import thread_count
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, RunSpec, train_run
 
 

@@ -14,7 +14,6 @@ import numpy as np
 import torch
 from torch import Tensor
 
-MAX_SEED = 2**32 - 1  # what numpy.random.seed takes
 Event = TypeVar("Event")
 
 

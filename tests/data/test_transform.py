@@ -1,5 +1,6 @@
 """Input transforms against references, and what a run makes of them."""
 
+import inspect
 import re
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ from torch import Tensor
 
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.subset import take_fraction
-from tiebreak.data.transform import TRANSFORMS, parse_transform, transform_dataset
+from tiebreak.data.transform import TRANSFORMS, apply_transform, transform_dataset
+from tiebreak.data.transform_names import PARAMETERS, parse_transform
 from tiebreak.errors import DataError
 from tiebreak.rng import stream
 
@@ -40,7 +42,14 @@ def data() -> ImageDataset:
 
 
 def apply(text: str, images: Tensor, seed: int = 0, part: str = "test") -> Tensor:
-    return parse_transform(text).apply(images, seed, part)
+    return apply_transform(parse_transform(text), images, seed, part)
+
+
+@pytest.mark.parametrize("name", TRANSFORMS)
+def test_a_transform_takes_what_its_name_is_read_with(name: str) -> None:
+    assert set(PARAMETERS) == set(TRANSFORMS)
+    _, _, *parameters = inspect.signature(TRANSFORMS[name]).parameters.values()
+    assert {parameter.name: parameter.annotation for parameter in parameters} == PARAMETERS[name]
 
 
 def test_every_transform_is_tried_here() -> None:

@@ -23,7 +23,8 @@ from tiebreak.evidence.compare.until_decided import take_looks
 from tiebreak.evidence.compare.verdict import Need, NextStep, Outcome, equivalence_p
 from tiebreak.study.plan import Contender, Study, choose_seeds, make_study
 from tiebreak.study.results import study_results
-from tiebreak.study.store import read_study, write_failed_run, write_run
+from tiebreak.study.store import read_study
+from tiebreak.study.writing import write_failed_run, write_run
 
 
 def world(

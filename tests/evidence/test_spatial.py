@@ -41,7 +41,7 @@ from tiebreak.study.questions import (
     needed_contenders,
     parse_questions,
 )
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 MLP, CNN = (parse_contender(text, Recipe()) for text in ("mlp", "cnn"))
 COST = Cost(params=1, flops=1, bytes=4)

@@ -30,7 +30,7 @@ from tiebreak.study.plan import make_study, parse_contender
 from tiebreak.study.questions import Question, matched_mlp, needed_contenders
 from tiebreak.study.results import in_words, study_results
 from tiebreak.study.store import read_study
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def test_each_pair_is_judged_by_the_seeds_that_both_have(tmp_path):

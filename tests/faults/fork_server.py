@@ -27,7 +27,7 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import TiebreakError
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import DataChoice, Execution, Study, make_study, parse_contender
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 FILE_CALLS = {"open", "write", "flush", "fsync", "close", "replace", "rename", "unlink", "mkdir", "chmod"}
 RECIPE = Recipe(epochs=2, batch_size=256, optimizer="sgd", lr=0.1, schedule="cosine", flip=True, crop=1)

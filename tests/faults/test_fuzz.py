@@ -16,17 +16,18 @@ from hypothesis import strategies as st
 
 from forged import edit_bytes
 from tiebreak.errors import StudyError, TiebreakError
-from tiebreak.results.run import Cost, History, Timing
+from tiebreak.results.run import Cost, History, Predictions, Timing, mean_loss
 from tiebreak.sealed import SEAL, canonical, digest
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, make_study, parse_contender
 from tiebreak.study.record import DataFacts
-from tiebreak.study.store import begin_study, read_study, write_failed_run, write_run
+from tiebreak.study.store import read_study
 from tiebreak.study.study_file import StudyFile, interpret, read_study_file
+from tiebreak.study.writing import begin_study, write_failed_run, write_run
 from tiebreak.training.checkpoint import this_machine
-from tiebreak.training.precision import Placement
-from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import Predictions, RunResult, mean_loss
+from tiebreak.training.placement.placement import Placement
+from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.run import RunResult
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=20)
 VALUES = st.recursive(

@@ -25,8 +25,9 @@ from tiebreak.models.catalog import BUILTIN
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution, make_study, parse_contender
 from tiebreak.training import run
-from tiebreak.training.precision import Precision, cpu_has_bf16
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.placement import Precision
+from tiebreak.training.placement.precision import cpu_has_bf16
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunProgress, RunResult, train_run
 from tiebreak.training.spec import RunSpec
 

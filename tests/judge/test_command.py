@@ -54,7 +54,7 @@ def test_from_files_to_table_verdict_figures_and_page(tiebreak, tmp_path):
     assert re.search(r"resnet +9\d\.\d ± \d\.\d", out)
     assert "cannot be told" not in out
     assert "Note: read as: model and seed by file names, example = id, label = label" in " ".join(out.split())
-    assert "Look at it: judged/report.html" in err
+    assert out.endswith("Look at it:   judged/report.html\n")
     assert {path.name for path in (tmp_path / "judged").iterdir()} == {
         "judged.json",
         "results.npz",

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tiebreak import kernels
 from tiebreak.kernels import adam
-from tiebreak.training.device import thread_count
+from tiebreak.training.placement.device import thread_count
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ from torch import Tensor
 from kernel_variants import skip_unless_convolution
 from tiebreak import kernels
 from tiebreak.kernels import convolution
-from tiebreak.training.device import thread_count
+from tiebreak.training.placement.device import thread_count
 
 DTYPES = [torch.float32, torch.bfloat16]
 

@@ -15,7 +15,7 @@ from kernel_variants import HOW_TO_BUILD
 from tiebreak import kernels
 from tiebreak.errors import TiebreakError
 from tiebreak.kernels import adam, convolution, library, plain_convolution, pooling
-from tiebreak.training.precision import cpu_flags
+from tiebreak.training.placement.precision import cpu_flags
 
 SOURCES = project_setup.ROOT / "src/tiebreak/kernels"
 COMPILER = next(filter(None, map(shutil.which, ("c++", "g++", "clang++"))), None)
@@ -35,6 +35,8 @@ needs_kernels = pytest.mark.skipif(
 def libraries_in(monkeypatch):
     """Use libraries of another folder, and forget afterwards what was loaded from it."""
     caches = (library._choose, *(module._load for module in (adam, convolution, plain_convolution, pooling)))
+
+    monkeypatch.delenv(library.SWITCH, raising=False)
 
     def use(folder: Path) -> None:
         monkeypatch.setattr(library, "FOLDER", folder)

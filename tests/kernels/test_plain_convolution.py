@@ -10,7 +10,7 @@ from kernel_variants import skip_unless_convolution
 from tiebreak import kernels
 from tiebreak.kernels import plain_convolution
 from tiebreak.kernels.convolution import values_and_gradients
-from tiebreak.training.device import thread_count
+from tiebreak.training.placement.device import thread_count
 
 DTYPES = [torch.float32, torch.bfloat16]
 

@@ -20,7 +20,7 @@ from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.report.text.findings import Findings
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Contender, DataChoice, Execution, make_study
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 HOSTILE_CLASS = "</script><img src=x onerror=alert(1)>"
 HOSTILE_LABEL = '<b>cnn</b> & "co"'

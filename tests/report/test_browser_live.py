@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from tiebreak.actions.judge import Verdicts
+from tiebreak.actions.live_models import read_weights
 from tiebreak.models.catalog import build_model
-from tiebreak.report.page.live import read_weights
 
 TOLERANCE = 2e-3  # weights travel in half precision
 

@@ -22,7 +22,7 @@ from tiebreak.report.page.html import as_script_json
 from tiebreak.study.plan import Contender, DataChoice, choose_seeds, make_study
 from tiebreak.study.study_file import interpret
 from tiebreak.study.study_text import study_as_toml
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 Rewrite = Callable[[Path], str]
 

@@ -16,20 +16,14 @@ from torch.nn.utils import parametrizations, spectral_norm
 
 from forged import edit_json
 from tiebreak.actions.judge import Verdicts
+from tiebreak.actions.live_models import pack_models
 from tiebreak.actions.page import known_images
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.layers import describe_layers
 from tiebreak.models.linear import LinearClassifier
 from tiebreak.models.local import LocalNet
 from tiebreak.report.page.forward import probabilities
-from tiebreak.report.page.live import (
-    KnownImages,
-    LiveModel,
-    first_layer_images,
-    fold_batchnorm,
-    pack,
-    pack_models,
-)
+from tiebreak.report.page.live import KnownImages, LiveModel, first_layer_images, fold_batchnorm, pack
 from tiebreak.report.page.sheet import read_sheet
 from tiebreak.results.chain import Chain
 from tiebreak.rng import global_stream
@@ -205,7 +199,7 @@ def pack_all(results: Verdicts, chains: dict[str, Chain], room: int = 10_000_000
 
 
 def test_large_models_and_much_weight_are_left_out(study: Verdicts, monkeypatch: pytest.MonkeyPatch) -> None:
-    import tiebreak.report.page.live as module
+    import tiebreak.actions.live_models as module
 
     chains = read_layers(study.folder)
     assert [list(model.seeds) for model in pack_all(study, chains)] == [[0, 1], [0, 1]]

@@ -6,10 +6,7 @@ import pytest
 from small_study import FACTS, STUDY, some_result
 
 from tiebreak.study.environment import describe_environment
-from tiebreak.study.store import (
-    begin_study,
-    write_run,
-)
+from tiebreak.study.writing import begin_study, write_run
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from tiebreak.results.run import Cost, History, Timing
+from tiebreak.results.run import Cost, History, Predictions, Timing, accuracy, mean_loss
 from tiebreak.study.plan import Study, parse_contender
 from tiebreak.study.record import DataFacts
 from tiebreak.training.checkpoint import this_machine
-from tiebreak.training.precision import Placement
-from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import Predictions, RunResult, accuracy, mean_loss
+from tiebreak.training.placement.placement import Placement
+from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.run import RunResult
 
 VAL, TEST, CLASSES = 30, 40, 3
 FACTS = DataFacts(

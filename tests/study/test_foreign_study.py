@@ -18,16 +18,13 @@ from small_study import CLASSES, FACTS, RUN, TEST, VAL, some_result
 
 from forged import edit_bytes, edit_json
 from tiebreak.actions.judge import judge
+from tiebreak.actions.live_models import read_weights
 from tiebreak.actions.report import write_report
 from tiebreak.errors import StudyError
-from tiebreak.report.page.live import read_weights
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Contender, Study
-from tiebreak.study.store import (
-    begin_study,
-    read_study,
-    write_run,
-)
+from tiebreak.study.store import read_study
+from tiebreak.study.writing import begin_study, write_run
 
 
 def in_json(name: Path | str, change: Callable[[dict[str, Any]], object]) -> Callable[[Path], None]:

@@ -20,7 +20,7 @@ from tiebreak.study.record import RunRecord
 from tiebreak.study.results import study_results
 from tiebreak.study.store import read_study
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import train_run
 from tiebreak.training.spec import RunSpec
 from tiny_images import tiny_images

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from tiebreak.errors import ModelError, StudyError, TiebreakError
 from tiebreak.study.plan import Contender, Study, default_folder, make_recipe, make_study, parse_contender
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 labels = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,20}", fullmatch=True)
 models = st.sampled_from(["mlp", "cnn", "cnn(width=64)", "mlp(hidden_dim=8, dropout=0.5)", "a.b:f(x='=,@')"])

@@ -22,7 +22,7 @@ from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import read_study
 from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 OFTEN = Execution(checkpoint_seconds=0)
 RECIPE = Recipe(epochs=3, batch_size=16, optimizer="sgd", schedule="cosine", crop=1)

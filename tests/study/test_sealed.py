@@ -13,20 +13,22 @@ from small_study import RUN, TEST, some_result
 
 from forged import edit_bytes, edit_json
 from tiebreak.actions.judge import judge
+from tiebreak.actions.keep import keep_inside
+from tiebreak.actions.live_models import read_weights
 from tiebreak.actions.report import write_report
 from tiebreak.errors import CheckpointError, StudyError
-from tiebreak.report.page.live import read_weights
 from tiebreak.report.page.sheet import keep_sheet, read_sheet
 from tiebreak.report.text.explained import read_explanation
+from tiebreak.results.run import accuracy, mean_loss
 from tiebreak.sealed import write_sealed
 from tiebreak.study.driver import run_study
-from tiebreak.study.inside import keep_inside, read_anatomies, read_layers
+from tiebreak.study.inside import read_anatomies, read_layers
 from tiebreak.study.plan import Execution, Study, parse_contender
 from tiebreak.study.results import study_results
 from tiebreak.study.store import read_study
 from tiebreak.training.checkpoint import Checkpoint
-from tiebreak.training.recipe import Recipe
-from tiebreak.training.run import accuracy, mean_loss, run_key, train_run
+from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.run import run_key, train_run
 from tiebreak.training.spec import RunSpec
 from tiny_images import tiny_images
 

@@ -12,11 +12,12 @@ from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Execution, make_study, parse_contender
 from tiebreak.study.reuse import find_runs
 from tiebreak.study.settle import MOST_THREADS, settle_precision, settle_threads
-from tiebreak.study.store import StoredStudy, begin_study, data_facts, read_study
+from tiebreak.study.store import StoredStudy, read_study
 from tiebreak.study.where import machine
-from tiebreak.training.device import choose_device
-from tiebreak.training.precision import choose_precision
-from tiebreak.training.recipe import Recipe
+from tiebreak.study.writing import begin_study, data_facts
+from tiebreak.training.placement.device import choose_device
+from tiebreak.training.placement.precision import choose_precision
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def one_seed_of(folder, precision):

@@ -12,15 +12,9 @@ from tiebreak.errors import StudyError
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.plan import Study, parse_contender
 from tiebreak.study.record import DataFacts
-from tiebreak.study.store import (
-    begin_study,
-    read_study,
-    stored_checkpoint,
-    write_checkpoint,
-    write_failed_run,
-    write_run,
-)
-from tiebreak.training.recipe import Recipe
+from tiebreak.study.store import read_study, stored_checkpoint
+from tiebreak.study.writing import begin_study, write_checkpoint, write_failed_run, write_run
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def test_what_is_written_is_read(folder: Path) -> None:

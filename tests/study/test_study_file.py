@@ -7,7 +7,7 @@ import pytest
 
 from tiebreak.errors import StudyError, TiebreakError
 from tiebreak.study.study_file import PLACES, interpret, read_study_file, sort_settings
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 FULL = """
 seeds = [3, 5]

@@ -14,8 +14,9 @@ from tiebreak.errors import ModelError
 from tiebreak.models.catalog import BUILTIN
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Contender, DataChoice, Execution, make_study
-from tiebreak.study.trial import read_trials, try_run
-from tiebreak.training.recipe import Recipe
+from tiebreak.study.trial import try_run
+from tiebreak.study.trial_notes import read_trials
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.spec import RunSpec
 
 CPU = torch.device("cpu")
@@ -160,7 +161,8 @@ def test_an_odd_model_never_costs_the_verdict(odd: str, tmp_path: Path) -> None:
 
 
 def test_a_model_that_cannot_be_looked_into_leaves_a_reason(odd: str, tmp_path: Path) -> None:
-    from tiebreak.study.inside import keep_inside, read_anatomies, read_layers
+    from tiebreak.actions.keep import keep_inside
+    from tiebreak.study.inside import read_anatomies, read_layers
     from tiebreak.study.store import read_study
 
     study = study_of({"linear": "linear", "own": f"{odd}:Net"})

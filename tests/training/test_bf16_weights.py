@@ -9,12 +9,13 @@ from torch import nn
 
 from tiebreak import kernels
 from tiebreak.rng import global_stream
-from tiebreak.training import recipe as recipes
-from tiebreak.training.fused import Bf16Linear
 from tiebreak.training.loop import train_step
-from tiebreak.training.micro_batches import train_step_in_pieces
-from tiebreak.training.precision import choose_placement, prepare_model, unprepared
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.placement.fused import Bf16Linear
+from tiebreak.training.placement.micro_batches import train_step_in_pieces
+from tiebreak.training.placement.precision import choose_placement, prepare_model, unprepared
+from tiebreak.training.recipe import optimiser
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
+from tiebreak.training.recipe.recipe import Recipe
 
 CPU = torch.device("cpu")
 SHAPE = (3, 8, 8)
@@ -61,7 +62,7 @@ def train(recipe: Recipe, steps: int, step=train_step, **changes) -> dict[str, t
 )
 def test_weights_are_those_of_autocast_with_pytorchs_optimiser(recipe, monkeypatch):
     ours = train(recipe, 10)
-    monkeypatch.setattr(recipes, "has_adam", lambda: False)
+    monkeypatch.setattr(optimiser, "has_adam", lambda: False)
     theirs = train(recipe, 10, bf16_weights=False)
     assert ours.keys() == theirs.keys()
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)

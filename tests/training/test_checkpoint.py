@@ -16,10 +16,10 @@ from tiebreak.training.checkpoint import (
     read_checkpoint,
     this_machine,
 )
-from tiebreak.training.device import thread_count
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.precision import Placement
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.device import thread_count
+from tiebreak.training.placement.placement import Placement
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, run_key, train_run
 from tiebreak.training.spec import RunSpec
 

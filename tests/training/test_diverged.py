@@ -12,8 +12,14 @@ from tiebreak.models.cnn import SimpleCNN
 from tiebreak.rng import global_stream
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.loop import train_step
-from tiebreak.training.micro_batches import FrugalStep, batch_statistics, memory_advice, train_step_in_pieces
-from tiebreak.training.recipe import Recipe, make_optimizer
+from tiebreak.training.placement.micro_batches import (
+    FrugalStep,
+    batch_statistics,
+    memory_advice,
+    train_step_in_pieces,
+)
+from tiebreak.training.recipe.optimiser import make_optimizer
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, train_run
 from tiebreak.training.spec import RunSpec
 

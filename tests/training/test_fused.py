@@ -9,7 +9,7 @@ from torch import nn
 from tiebreak.kernels import has_convolution
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.rng import global_stream
-from tiebreak.training.fused import (
+from tiebreak.training.placement.fused import (
     Conv3x3,
     ConvReluPool,
     MaxPoolRelu,
@@ -17,7 +17,7 @@ from tiebreak.training.fused import (
     can_go_by_winograd,
     pool_before_relu,
 )
-from tiebreak.training.precision import choose_placement
+from tiebreak.training.placement.precision import choose_placement
 
 
 def relu_and_pool(pool: nn.Module) -> nn.Sequential:

@@ -14,7 +14,8 @@ from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream, stream
 from tiebreak.training.loop import StepResult, evaluate, fit, fit_steps, predict, train_one_epoch
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
+from tiebreak.training.recipe.recipe import Recipe
 
 CPU = torch.device("cpu")
 

@@ -16,8 +16,8 @@ from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.mlp import MLPBaseline
 from tiebreak.rng import global_stream
 from tiebreak.training.loop import train_steps
-from tiebreak.training.precision import (
-    Placement,
+from tiebreak.training.placement.placement import Placement
+from tiebreak.training.placement.precision import (
     choose_placement,
     choose_precision,
     computing,
@@ -27,7 +27,8 @@ from tiebreak.training.precision import (
     prepare_batches,
     prepare_model,
 )
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import RunResult, train_run
 from tiebreak.training.spec import RunSpec
 
@@ -69,6 +70,7 @@ def test_auto_is_bf16_exactly_where_the_cpu_has_it():
 
 @pytest.mark.parametrize("variant", known_variants())
 def test_a_forced_variant_without_bfloat16_means_fp32(variant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("TIEBREAK_KERNELS", raising=False)
     here = choose_precision("auto", CPU)
     monkeypatch.setenv("TIEBREAK_KERNELS", variant)
     assert choose_precision("auto", CPU) == (here if variant.endswith("bf16") else "fp32")

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from tiebreak.rng import global_stream
-from tiebreak.training.recipe import Recipe, make_optimizer, make_scheduler
+from tiebreak.training.recipe.optimiser import make_optimizer, make_scheduler
+from tiebreak.training.recipe.recipe import Recipe
 
 
 @pytest.fixture

@@ -20,8 +20,8 @@ from tiebreak.study.where.task import RunFinished, RunId, Task
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.clock import Stopwatch
 from tiebreak.training.loop import EpochResult, predict
-from tiebreak.training.precision import computing, prepare_batches, prepare_model
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.precision import computing, prepare_batches, prepare_model
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.run import EVAL_BATCH_SIZE, RunResult, train_run
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 

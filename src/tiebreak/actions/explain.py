@@ -53,11 +53,12 @@ from tiebreak.study.questions import (
 )
 from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
-from tiebreak.study.store import StoredStudy, extend_study, read_study
+from tiebreak.study.store import StoredStudy, read_study
 from tiebreak.study.where.fork_server import has_early_server
 from tiebreak.study.where.machine import choose_workers, this_machine
-from tiebreak.training.device import choose_device, thread_count
-from tiebreak.training.precision import choose_precision
+from tiebreak.study.writing import extend_study
+from tiebreak.training.placement.device import choose_device, thread_count
+from tiebreak.training.placement.precision import choose_precision
 
 DEFAULT_SEEDS = 3
 BUDGET_FILE = "budget.json"

@@ -160,6 +160,11 @@ def findings(verdicts: Verdicts) -> Findings:
 def print_results(verdicts: Verdicts, console: Console) -> None:
     """What the study shows, and where the figures are."""
     print_findings(findings(verdicts), console)
+    say_where(verdicts, console)
+
+
+def say_where(verdicts: Verdicts, console: Console) -> None:
+    """Where figures and page are."""
     what = "Study folder" if verdicts.stored else "Kept in"
     say_path(f"\n{what}: {verdicts.folder} (figures in figures/)", console)
     if verdicts.page.is_file():

@@ -11,8 +11,8 @@ from tiebreak.results.anatomy import Anatomy
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import make_recipe
 from tiebreak.training.anatomy import examine_first_step
-from tiebreak.training.device import choose_device
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.device import choose_device
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.spec import RunSpec
 
 

@@ -7,16 +7,10 @@ from typing import Any
 import numpy as np
 
 from tiebreak.actions.judge import Verdicts, findings, stored_of
+from tiebreak.actions.live_models import MAX_CHARACTERS, pack_models, read_weights
 from tiebreak.report.page.data import Again, Material
 from tiebreak.report.page.html import inside_entry, write_page
-from tiebreak.report.page.live import (
-    MAX_CHARACTERS,
-    KnownImages,
-    LiveModel,
-    first_layer_images,
-    pack_models,
-    read_weights,
-)
+from tiebreak.report.page.live import KnownImages, LiveModel, first_layer_images
 from tiebreak.report.page.sheet import Sheet, cut_grid, read_sheet
 from tiebreak.report.text.tables import Table
 from tiebreak.study.inside import read_anatomies, read_layers

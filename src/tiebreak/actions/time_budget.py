@@ -13,14 +13,9 @@ from tiebreak.models.users_code import users_code
 from tiebreak.rng import global_stream, stream
 from tiebreak.study.plan import Contender, Plan
 from tiebreak.training.loop import predict, train_steps
-from tiebreak.training.precision import (
-    Precision,
-    choose_placement,
-    computing,
-    prepare_batches,
-    prepare_model,
-)
-from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.placement.placement import Precision
+from tiebreak.training.placement.precision import choose_placement, computing, prepare_batches, prepare_model
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
 from tiebreak.training.run import EVAL_BATCH_SIZE
 
 DURATION = re.compile(r"(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")

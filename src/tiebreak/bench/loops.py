@@ -21,15 +21,10 @@ from tiebreak.data.dataset import ImageDataset, Part, make_dataset
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import stream
 from tiebreak.training.loop import train_steps
-from tiebreak.training.precision import (
-    Placement,
-    Precision,
-    choose_placement,
-    computing,
-    prepare_batches,
-    prepare_model,
-)
-from tiebreak.training.recipe import Recipe, make_criterion, make_optimizer
+from tiebreak.training.placement.placement import Placement, Precision
+from tiebreak.training.placement.precision import choose_placement, computing, prepare_batches, prepare_model
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
+from tiebreak.training.recipe.recipe import Recipe
 
 BATCH_SIZE = 128
 BENCH_IMAGES = 78 * BATCH_SIZE  # at most; an epoch's speed does not depend on how many there are

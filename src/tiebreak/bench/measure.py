@@ -31,8 +31,9 @@ from tiebreak.kernels import active_kernels, kernel_variant
 from tiebreak.models.catalog import build_model
 from tiebreak.rng import global_stream
 from tiebreak.study.where.machine import available_cores
-from tiebreak.training.device import processor_name, thread_count
-from tiebreak.training.precision import Placement, Precision, choose_precision, computing
+from tiebreak.training.placement.device import processor_name, thread_count
+from tiebreak.training.placement.placement import Placement, Precision
+from tiebreak.training.placement.precision import choose_precision, computing
 
 MODELS = ("mlp", "cnn")
 PEAK_SIZE = 1024  # rows and columns of the matrices whose product is the machine's peak

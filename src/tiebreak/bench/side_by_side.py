@@ -11,8 +11,8 @@ from tiebreak.bench.loops import PRECISIONS, bench_part, tiebreak_loops
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.rng import global_stream
 from tiebreak.study.where.shared_data import SharedData, open_shared, share_data
-from tiebreak.training.device import thread_count
-from tiebreak.training.precision import Precision
+from tiebreak.training.placement.device import thread_count
+from tiebreak.training.placement.placement import Precision
 
 
 @contextmanager

@@ -45,7 +45,7 @@ def _print_what_computes(wanted: bool) -> bool:
         import torch
 
         from tiebreak.kernels import active_kernels, kernel_variant
-        from tiebreak.training.device import processor_name
+        from tiebreak.training.placement.device import processor_name
 
         names = ", ".join(active_kernels())
         kernels = f"{kernel_variant()} ({names})" if kernel_variant() else "none, PyTorch computes"
@@ -108,11 +108,25 @@ def leave_if_incomplete(results: "Results") -> None:
 
 
 def show_results(results: "Verdicts", as_json: bool, *, markdown: bool = False, latex: bool = False) -> None:
-    """Table and verdict; on stderr where stdout is for JSON, Markdown or LaTeX alone."""
-    from tiebreak.actions.judge import as_json as results_as_json
-    from tiebreak.actions.judge import print_results
+    """Table, verdict and where to look; on stderr where stdout is for JSON, Markdown or LaTeX alone."""
+    show_findings(results, as_json=as_json, markdown=markdown, latex=latex)
+    show_where(results, stderr=as_json or markdown or latex)
 
-    print_results(results, make_console(stderr=as_json or markdown or latex))
+
+def show_where(results: "Verdicts", *, stderr: bool) -> None:
+    """Where figures and page are."""
+    from tiebreak.actions.judge import say_where
+
+    say_where(results, make_console(stderr=stderr))
+
+
+def show_findings(results: "Verdicts", *, as_json: bool, markdown: bool, latex: bool) -> None:
+    """Table and verdict, and in the form that was asked for on stdout."""
+    from tiebreak.actions.judge import as_json as results_as_json
+    from tiebreak.actions.judge import findings
+    from tiebreak.report.terminal.results import print_findings
+
+    print_findings(findings(results), make_console(stderr=as_json or markdown or latex))
     if markdown or latex:
         from tiebreak.report.text.paper import as_latex, as_markdown
 

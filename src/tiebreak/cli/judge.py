@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, echo_json, make_console, show_results
+from tiebreak.cli.app import app, echo_json, make_console, show_findings, show_where
 from tiebreak.cli.options import Json
 from tiebreak.errors import EvidenceError
 
@@ -122,14 +122,12 @@ def judge(
         return
     from tiebreak.actions.judged_page import draw_judged
 
-    show_results(judged, as_json=as_json, markdown=markdown, latex=latex)
+    show_findings(judged, as_json=as_json, markdown=markdown, latex=latex)
     with make_console(stderr=True).status("Drawing figures and writing the page"):
         drawn = draw_judged(judged, images)
     for note in drawn.notes[len(judged.notes) :]:
         typer.echo(f"Note: {note}", err=True)
-    make_console(stderr=True).print(
-        f"Look at it: {judged.page}", markup=False, highlight=False, soft_wrap=True
-    )
+    show_where(drawn, stderr=as_json or markdown or latex)
 
 
 def _judge_numbers(text: str, level: float, as_json: bool, with_files: bool) -> None:

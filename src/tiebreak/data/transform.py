@@ -1,30 +1,28 @@
 """What a study may do to its images on purpose: scramble their arrangement, or make them harder to read.
 
-A transform is named as in `permute-pixels`, `blur(1.0)` or, for the test part alone, `test:shift(4)`. It
-turns bytes into bytes and is applied to whole parts before normalisation, whose constants stay those of
-the images as they are. All draws come from the run's seed, so contenders of one seed see the same images.
+A transform is written as transform_names.py says. It turns bytes into bytes and is applied to whole parts
+before normalisation, whose constants stay those of the images as they are. All draws come from the run's
+seed, so contenders of one seed see the same images.
 
 Shape letters: N images, C channels, H height, W width.
 """
 
-import inspect
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional as F
 
-from tiebreak.calls import Call, parse_call
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.errors import DataError, did_you_mean
+from tiebreak.data.transform_names import WHOLE_DATA_ONLY, Transform, parse_transform
+from tiebreak.errors import DataError
 from tiebreak.rng import stream
 
 Images = UInt8[Tensor, "N C H W"]
 CHUNK = 1_000  # images at a time where arithmetic needs floats
-TEST_ONLY = "test:"
 LUMA = (0.299, 0.587, 0.114)  # ITU-R BT.601
 
 
@@ -150,64 +148,16 @@ TRANSFORMS: dict[str, Callable[..., Tensor]] = {
     "rotate": rotate,
     "occlude": occlude,
 }
-# A model that never saw the permuted arrangement could not read it: that would test nothing.
-WHOLE_DATA_ONLY = ("permute-pixels", "permute-patches")
 
 
-@dataclass(frozen=True)
-class Transform:
-    """A transform with its arguments, and what it is applied to."""
+def apply_transform(transform: Transform, images: Images, seed: int, part: str) -> Images:
+    """The images changed. Draws come from the seed's stream of this transform, whatever its strength.
 
-    call: Call
-    test_only: bool = False
-
-    def __str__(self) -> str:
-        return f"{TEST_ONLY if self.test_only else ''}{self.call}"
-
-    def apply(self, images: Images, seed: int, part: str) -> Images:
-        """The images changed. Draws come from the seed's stream of this transform, whatever its strength.
-
-        One permutation serves all parts; what is drawn per image differs between the parts.
-        """
-        purpose = f"transform/{self.call.name}"
-        if self.call.name not in WHOLE_DATA_ONLY:
-            purpose += f"/{part}"
-        return TRANSFORMS[self.call.name](images, stream(seed, purpose), *self.call.args)
-
-
-def parse_transform(text: str) -> Transform:
-    """Read `blur(1.0)` or `test:blur(1.0)`.
-
-    Raises: DataError if the name is unknown, an argument does not fit or is of the wrong type, or a
-    permutation is asked for on the test part alone.
+    One permutation serves all parts; what is drawn per image differs between the parts.
     """
-    text = text.strip()
-    test_only = text.startswith(TEST_ONLY)
-    call = parse_call(text.removeprefix(TEST_ONLY), DataError)
-    if call.name not in TRANSFORMS:
-        raise DataError(f'Unknown transform "{call.name}". {did_you_mean(call.name, TRANSFORMS)}')
-    if test_only and call.name in WHOLE_DATA_ONLY:
-        raise DataError(f"{text}: a permutation goes over all images; write {call} without {TEST_ONLY}")
-    return Transform(Call(call.name, _arguments(call)), test_only)
-
-
-def _arguments(call: Call) -> tuple[int | float, ...]:
-    """The arguments in order, checked, each of its parameter's type."""
-    parameters = list(inspect.signature(TRANSFORMS[call.name]).parameters.values())[2:]
-    needed = f"{call.name}({', '.join(parameter.name for parameter in parameters)})"
-    try:
-        bound = inspect.Signature(parameters).bind(*call.args, **call.kwargs)
-    except TypeError as error:
-        raise DataError(f"{call}: {error}; write {needed.removesuffix('()')}.") from None
-    values: list[int | float] = []
-    for parameter in parameters:
-        value = bound.arguments[parameter.name]
-        kinds = (int,) if parameter.annotation is int else (int, float)
-        if type(value) not in kinds or not math.isfinite(value):
-            kind = "a whole number" if parameter.annotation is int else "a number"
-            raise DataError(f"{call}: {parameter.name} must be {kind}, got {value!r}.")
-        values.append(parameter.annotation(value))
-    return tuple(values)
+    name = transform.call.name
+    purpose = f"transform/{name}" if name in WHOLE_DATA_ONLY else f"transform/{name}/{part}"
+    return TRANSFORMS[name](images, stream(seed, purpose), *transform.call.args)
 
 
 def transform_dataset(data: ImageDataset, transforms: Sequence[str], seed: int) -> ImageDataset:
@@ -216,10 +166,10 @@ def transform_dataset(data: ImageDataset, transforms: Sequence[str], seed: int) 
     Raises: DataError if a transform cannot be read or does not fit the images.
     """
     for transform in map(parse_transform, transforms):
-        test_images = transform.apply(data.test_images, seed, "test")
+        test_images = apply_transform(transform, data.test_images, seed, "test")
         train_images = data.train_images
         if not transform.test_only:
-            train_images = transform.apply(train_images, seed, "train")
+            train_images = apply_transform(transform, train_images, seed, "train")
         data = replace(data, train_images=train_images, test_images=test_images)
     return data
 
@@ -228,7 +178,7 @@ def check_transforms(data: ImageDataset, transforms: Sequence[str]) -> None:
     """Try the transforms on one image. Raises: DataError as `transform_dataset`."""
     images = data.test_images[:1]
     for transform in map(parse_transform, transforms):
-        images = transform.apply(images, seed=0, part="test")
+        images = apply_transform(transform, images, seed=0, part="test")
 
 
 def to_bytes(values: Float[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:

@@ -11,7 +11,7 @@ import safetensors.numpy
 from safetensors import SafetensorError
 
 from tiebreak.errors import EvidenceError
-from tiebreak.results.tables import refuse_pickle
+from tiebreak.results.pickled import refuse_pickle
 
 LARGEST = 16 * 2**30  # bytes of a file's arrays in memory
 ARRAYS = (".npy", ".npz", ".safetensors")

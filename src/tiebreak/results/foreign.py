@@ -13,6 +13,7 @@ from tiebreak.results.arrays import ARRAYS, read_arrays
 from tiebreak.results.classes import Classes, as_probabilities, find_classes
 from tiebreak.results.columns import Columns, guess_columns
 from tiebreak.results.names import FileName, read_names
+from tiebreak.results.pickled import PICKLED, refuse_pickle
 from tiebreak.results.raw import (
     TRUTHS,
     Labels,
@@ -25,7 +26,7 @@ from tiebreak.results.raw import (
 )
 from tiebreak.results.results import ContenderRuns, Examples, Measure, Pairing, Results, Rule
 from tiebreak.results.run import Run
-from tiebreak.results.tables import PICKLED, TABLES, has_header, read_table, refuse_pickle
+from tiebreak.results.tables import TABLES, has_header, read_table
 
 
 @dataclass(frozen=True, kw_only=True)

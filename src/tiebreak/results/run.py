@@ -40,6 +40,16 @@ class Timing:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Predictions:
+    """Class probabilities and true labels. Test images come in the data set's order."""
+
+    val_probs: Float32[np.ndarray, "V K"]
+    val_labels: Int64[np.ndarray, " V"]
+    test_probs: Float32[np.ndarray, "M K"]
+    test_labels: Int64[np.ndarray, " M"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """One contender trained with one seed. What is not known of a run made elsewhere is None."""
 
@@ -69,3 +79,14 @@ def log_likelihood(
     """The log of the probability that was given to each true class; minus the cross-entropy loss."""
     of_truth = probs[np.arange(len(truth)), truth].astype(np.float64)
     return np.asarray(np.log(np.maximum(of_truth, TINY)))
+
+
+def accuracy(probs: Float32[np.ndarray, "M K"], labels: Int64[np.ndarray, " M"]) -> float:
+    """The fraction of images whose likeliest class is the true one."""
+    return float((probs.argmax(axis=1) == labels).mean())
+
+
+def mean_loss(probs: Float32[np.ndarray, "M K"], labels: Int64[np.ndarray, " M"]) -> float:
+    """The mean negative logarithm of the true class's probability."""
+    of_truth = probs[np.arange(len(labels)), labels]
+    return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean(dtype=np.float64))

@@ -13,17 +13,7 @@ from tiebreak.results.records import frame_of_json, frame_of_json_lines
 LARGEST_TEXT = 4 * 2**30  # bytes of a text table
 SEPARATED = {".csv": ",", ".tsv": "\t", ".tab": "\t", ".txt": ",", ".pred": ","}
 TABLES = (*SEPARATED, ".parquet", ".pq", ".jsonl", ".ndjson", ".json", ".arff")
-PICKLED = (".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib", ".p")
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?|nan|inf", re.IGNORECASE)
-
-
-def refuse_pickle(path: Path, content: str = "a pickle") -> EvidenceError:
-    """What to say of a file that runs code when it is read: the two lines that write one that does not."""
-    return EvidenceError(
-        f"{path} is {content}, which can run code when it is read, so it is not. Convert it where you trust "
-        f'it: np.savez("{path.stem}.npz", predictions=np.asarray(PREDICTIONS), labels=np.asarray(LABELS)), '
-        f'or table.to_parquet("{path.stem}.parquet").'
-    )
 
 
 def read_table(path: Path) -> pl.DataFrame:

@@ -12,10 +12,10 @@ from tiebreak.errors import CheckpointError, StoppedError, StudyError, printable
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
 from tiebreak.rng import global_stream
-from tiebreak.study.environment import Environment, describe_environment
+from tiebreak.study.environment import describe_environment
 from tiebreak.study.lock import study_lock
 from tiebreak.study.plan import Contender, Execution, Study
-from tiebreak.study.record import RunRecord
+from tiebreak.study.record import Environment, RunRecord
 from tiebreak.study.reuse import (
     RunKey,
     find_runs,
@@ -26,26 +26,25 @@ from tiebreak.study.reuse import (
 )
 from tiebreak.study.settle import settle
 from tiebreak.study.stop import StopRequest
-from tiebreak.study.store import (
-    StoredStudy,
+from tiebreak.study.store import StoredStudy, read_study, run_place, stored_checkpoint
+from tiebreak.study.trial import try_run
+from tiebreak.study.trial_notes import keep_trials
+from tiebreak.study.where.execute import execute
+from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
+from tiebreak.study.writing import (
     begin_study,
     check_place,
     data_facts,
     forget_run,
-    read_study,
-    run_place,
-    stored_checkpoint,
     write_checkpoint,
     write_failed_run,
     write_run,
 )
-from tiebreak.study.trial import keep_trials, try_run
-from tiebreak.study.where.execute import execute
-from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task
-from tiebreak.training.checkpoint import Checkpoint, Machine, Resumed, read_checkpoint, this_machine
-from tiebreak.training.device import choose_device, thread_count
+from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint, this_machine
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.precision import choose_placement, choose_precision
+from tiebreak.training.placement.device import choose_device, thread_count
+from tiebreak.training.placement.placement import Machine
+from tiebreak.training.placement.precision import choose_placement, choose_precision
 from tiebreak.training.run import RunProgress, run_key
 from tiebreak.training.spec import RunSpec
 

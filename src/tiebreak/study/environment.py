@@ -6,20 +6,8 @@ from importlib.metadata import version
 
 import torch
 
-from tiebreak.study.plan import Plan
-from tiebreak.training.device import processor_name
-
-
-class Environment(Plan):
-    """Recorded in every study."""
-
-    tiebreak: str
-    python: str
-    torch: str
-    numpy: str
-    system: str
-    processor: str
-    cores: int
+from tiebreak.study.record import Environment
+from tiebreak.training.placement.device import processor_name
 
 
 def describe_environment() -> Environment:

@@ -22,17 +22,17 @@ from pydantic import (
 
 from tiebreak.calls import Call, parse_call, split_top_level
 from tiebreak.data.names import DEFAULT_DATASET, dataset_name
-from tiebreak.data.transform import parse_transform
+from tiebreak.data.transform_names import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
 from tiebreak.files import is_there
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
-from tiebreak.rng import MAX_SEED
-from tiebreak.training.precision import PrecisionChoice
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.placement.placement import PrecisionChoice
+from tiebreak.training.recipe.recipe import Recipe
 
 DEFAULT_SEEDS = 5
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
+MAX_SEED = 2**32 - 1  # what numpy.random.seed takes
 MAX_SEEDS = 10_000  # in one study
 
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tiebreak.errors import StudyError
-from tiebreak.training.run import Predictions
+from tiebreak.results.run import Predictions
 
 LARGEST_ERROR = 0.01  # of a sum of probabilities
 

@@ -7,10 +7,20 @@ from pydantic import Field
 from tiebreak.data.facts import Count, Facts
 from tiebreak.results.run import Cost, History, Timing
 from tiebreak.sealed import SCHEMA_VERSION
-from tiebreak.study.environment import Environment
 from tiebreak.study.plan import Plan, Seed, Study
-from tiebreak.training.checkpoint import Machine
-from tiebreak.training.precision import Placement
+from tiebreak.training.placement.placement import Machine, Placement
+
+
+class Environment(Plan):
+    """What results depend on beside plan and data: the machine and the versions. Recorded in every study."""
+
+    tiebreak: str
+    python: str
+    torch: str
+    numpy: str
+    system: str
+    processor: str
+    cores: int
 
 
 class DataFacts(Facts):

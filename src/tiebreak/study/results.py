@@ -10,8 +10,8 @@ from tiebreak.study.alike import notes_on_runs
 from tiebreak.study.plan import Contender
 from tiebreak.study.record import RunRecord
 from tiebreak.study.store import StoredStudy
-from tiebreak.study.trial import read_trials
-from tiebreak.training.recipe import Recipe
+from tiebreak.study.trial_notes import read_trials
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def study_results(stored: StoredStudy) -> Results:

@@ -17,17 +17,9 @@ from tiebreak.sealed import canonical, digest, read_sealed
 from tiebreak.study.growth import seeds_seen, tell_added
 from tiebreak.study.plan import Study
 from tiebreak.study.record import RunRecord, SeedsAdded, StudyHeader
-from tiebreak.study.store import (
-    PREDICTIONS,
-    RUN,
-    WEIGHTS,
-    StoredStudy,
-    read_study,
-    run_place,
-    write_record,
-    writing,
-)
-from tiebreak.training.checkpoint import Machine
+from tiebreak.study.store import PREDICTIONS, RUN, WEIGHTS, StoredStudy, read_study, run_place
+from tiebreak.study.writing import write_record, writing
+from tiebreak.training.placement.placement import Machine
 from tiebreak.training.run import run_key
 from tiebreak.training.spec import RunSpec
 

@@ -8,8 +8,8 @@ from tiebreak.study.plan import Execution
 from tiebreak.study.reuse import FoundRun
 from tiebreak.study.store import StoredStudy
 from tiebreak.study.where.machine import this_machine
-from tiebreak.training.device import choose_device
-from tiebreak.training.precision import choose_precision
+from tiebreak.training.placement.device import choose_device
+from tiebreak.training.placement.precision import choose_precision
 
 MOST_THREADS = 4  # that one run is given unasked; a step on small images has little work for more
 

@@ -23,7 +23,7 @@ from tiebreak.study.plan import (
     make_study,
     parse_contender,
 )
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def _lay_over(table: object, changes: dict[str, Any]) -> object:

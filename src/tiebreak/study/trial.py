@@ -1,70 +1,32 @@
 """A trial before anything is trained: what a user's model will fail on fails here, in one line.
 
 A step on the smallest batch that will come, an evaluation, and weights that are saved and loaded; on a few
-images and the CPU, so that it takes a moment. What is no error but must be known is kept:
-
-STUDY/trial.json    by contender: sentences that every report tells
+images and the CPU, so that it takes a moment. What is no error but must be known becomes a note.
 """
 
 import pickle
-from collections.abc import Collection, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 
 import safetensors.torch
 import torch
 from jaxtyping import Float, Int64
-from pydantic import Field
 from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
-from tiebreak.data.facts import Words
 from tiebreak.errors import ModelError
 from tiebreak.models.catalog import check_logits, is_builtin
 from tiebreak.models.users_code import users_code
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_stream
-from tiebreak.sealed import read_sealed, write_sealed
-from tiebreak.study.plan import Plan
-from tiebreak.training.precision import PrecisionChoice, choose_placement, choose_precision
-from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.placement.placement import PrecisionChoice
+from tiebreak.training.placement.precision import choose_placement, choose_precision
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
 from tiebreak.training.run import EVAL_BATCH_SIZE, weights_of
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
-TRIAL_FILE = "trial.json"
-REMEDY = "Remove it and give the command that made the study again."
 FEW = 8  # images of a trial's batches
 SAME_LOGITS = 1e-3  # how far apart those of one image may be, relative
-
-
-class StoredTrials(Plan):
-    """The content of trial.json."""
-
-    contenders: dict[Words, tuple[Words, ...]] = Field(default_factory=dict)
-
-
-def keep_trials(folder: Path, notes: dict[str, tuple[str, ...]]) -> None:
-    """Put what trials found, by contender, into the study folder, in place of what earlier ones found.
-
-    Raises: OSError if the folder cannot be written; StudyError if its trial.json is damaged.
-    """
-    before = _stored(folder)
-    found = {label: sentences for label, sentences in (before | notes).items() if sentences}
-    if found != before:
-        write_sealed(folder / TRIAL_FILE, StoredTrials(contenders=found))
-
-
-def read_trials(folder: Path, labels: Collection[str]) -> tuple[str, ...]:
-    """What the trials of these contenders found, a sentence each.
-
-    Raises: StudyError if the folder's trial.json is damaged.
-    """
-    found = _stored(folder)
-    return tuple(f"{label}: {note}" for label in labels for note in found.get(label, ()))
-
-
-def _stored(folder: Path) -> dict[Words, tuple[Words, ...]]:
-    return (read_sealed(folder, TRIAL_FILE, StoredTrials, REMEDY) or StoredTrials()).contenders
 
 
 def try_run(

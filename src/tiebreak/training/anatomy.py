@@ -15,7 +15,7 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.models.users_code import users_code
 from tiebreak.results.anatomy import Anatomy, LayerOutput, ParameterStep
 from tiebreak.rng import global_stream
-from tiebreak.training.recipe import make_criterion, make_optimizer
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 

@@ -20,10 +20,10 @@ from torch.optim.lr_scheduler import LRScheduler
 from tiebreak.errors import CheckpointError, ModelError
 from tiebreak.models.weights import load_weights
 from tiebreak.rng import global_states, set_global_states
-from tiebreak.training.device import processor_name
 from tiebreak.training.loop import EpochResult, RunningMean, StepResult
-from tiebreak.training.micro_batches import FrugalStep
-from tiebreak.training.precision import Placement
+from tiebreak.training.placement.device import processor_name
+from tiebreak.training.placement.micro_batches import FrugalStep
+from tiebreak.training.placement.placement import Machine, Placement
 
 FORMAT = 2
 version = cache(metadata.version)  # which reads a file each time
@@ -53,22 +53,6 @@ class Resumed:
     def __str__(self) -> str:
         text = f"goes on in epoch {self.epoch} after {self.batch} batches"
         return f"{text}; not bit for bit, as {self.inexact}" if self.inexact else text
-
-
-class Machine(BaseModel):
-    """What the last digits of a result depend on beside plan and data."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    device: str
-    precision: str
-    kernels: str | None = None  # the variant of tiebreak's compiled kernels
-    winograd: bool = False  # how convolutions are computed
-    threads: int
-    processor: str
-    torch: str
-    numpy: str
-    tiebreak: str
 
 
 class CheckpointHeader(BaseModel):

@@ -11,9 +11,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
-import numpy as np
 import torch
-from jaxtyping import Float32, Int64
 from torch import Tensor, nn
 
 from tiebreak.data.batches import Batches
@@ -22,11 +20,10 @@ from tiebreak.errors import DivergedError
 from tiebreak.models.catalog import is_builtin
 from tiebreak.models.cost import model_cost
 from tiebreak.models.users_code import users_code
-from tiebreak.results.run import Cost, History, Timing
+from tiebreak.results.run import Cost, History, Predictions, Timing, accuracy, mean_loss
 from tiebreak.rng import global_stream, in_global_stream
 from tiebreak.training.checkpoint import (
     Checkpoint,
-    Machine,
     Resumed,
     RunState,
     restore_state,
@@ -35,10 +32,9 @@ from tiebreak.training.checkpoint import (
 )
 from tiebreak.training.clock import Stopwatch
 from tiebreak.training.loop import EpochResult, StepResult, fit_steps, history_of, predict
-from tiebreak.training.micro_batches import memory_advice
-from tiebreak.training.precision import (
-    Placement,
-    PrecisionChoice,
+from tiebreak.training.placement.micro_batches import memory_advice
+from tiebreak.training.placement.placement import Machine, Placement, PrecisionChoice
+from tiebreak.training.placement.precision import (
     choose_placement,
     choose_precision,
     computing,
@@ -46,21 +42,11 @@ from tiebreak.training.precision import (
     prepare_model,
     unprepared,
 )
-from tiebreak.training.recipe import make_criterion, make_optimizer, make_scheduler
+from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer, make_scheduler
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 EVAL_BATCH_SIZE = 500
 SECONDS_BETWEEN_REPORTS = 0.2
-
-
-@dataclass(frozen=True, kw_only=True, eq=False)
-class Predictions:
-    """Class probabilities and true labels. Test images come in the data set's order."""
-
-    val_probs: Float32[np.ndarray, "V K"]
-    val_labels: Int64[np.ndarray, " V"]
-    test_probs: Float32[np.ndarray, "T K"]
-    test_labels: Int64[np.ndarray, " T"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -387,14 +373,3 @@ def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement
         test_probs=test_probs,
         test_labels=test.targets.numpy(),
     )
-
-
-def accuracy(probs: Float32[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
-    """The fraction of images whose likeliest class is the true one."""
-    return float((probs.argmax(axis=1) == labels).mean())
-
-
-def mean_loss(probs: Float32[np.ndarray, "N K"], labels: Int64[np.ndarray, " N"]) -> float:
-    """The mean negative logarithm of the true class's probability."""
-    of_truth = probs[np.arange(len(labels)), labels]
-    return float(-np.log(np.maximum(of_truth, np.finfo(np.float32).tiny)).mean(dtype=np.float64))

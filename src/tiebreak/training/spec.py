@@ -6,6 +6,7 @@ import torch
 from pydantic import BaseModel, ConfigDict
 from torch import nn
 
+from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.data.subset import take_fraction
@@ -14,7 +15,7 @@ from tiebreak.errors import ModelError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 
 class RunSpec(BaseModel):
@@ -56,7 +57,7 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
         recipe.batch_size,
         shuffle=True,
         generator=streams["order"],
-        augment=recipe.augment,
+        augment=Augment(flip=recipe.flip, crop=recipe.crop) if recipe.flip or recipe.crop else None,
         augment_generator=streams["augment"],
     )
     return RunImages(train=batches, val=val, test=data.test, streams=streams)

@@ -27,7 +27,7 @@ from tiebreak.study.where.shared_data import open_shared, share_data
 from tiebreak.study.where.task import News, RunFailure, RunFinished, RunId, Task, failure_after_deaths
 from tiebreak.study.where.worker import Setup
 from tiebreak.training.loop import EpochResult
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.spec import RunSpec
 
 SERIAL = Execution(device="cpu", executor="serial")

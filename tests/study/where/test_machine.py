@@ -20,7 +20,7 @@ from tiebreak.study.where.machine import (
     free_memory,
     output_bytes,
 )
-from tiebreak.training.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.spec import RunSpec
 
 

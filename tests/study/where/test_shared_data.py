@@ -8,8 +8,8 @@ import torch
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset, arrays_of, facts_of
-from tiebreak.study.store import data_facts
 from tiebreak.study.where.shared_data import open_shared, remove_shared, share_data
+from tiebreak.study.writing import data_facts
 
 
 @pytest.fixture

@@ -19,7 +19,7 @@ from tiebreak.study.where.processes import run_in_processes
 from tiebreak.study.where.ray import run_on_ray
 from tiebreak.study.where.serial import run_in_series
 from tiebreak.study.where.task import News, RunId, Task
-from tiebreak.training.device import choose_device
+from tiebreak.training.placement.device import choose_device
 from tiebreak.training.run import NEVER, Stop
 
 

@@ -9,8 +9,8 @@ from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import DeviceMemoryError, DivergedError, ModelError
 from tiebreak.study.plan import Execution
 from tiebreak.training.checkpoint import Checkpoint, Resumed
-from tiebreak.training.device import choose_device, thread_count
 from tiebreak.training.loop import EpochResult
+from tiebreak.training.placement.device import choose_device, thread_count
 from tiebreak.training.run import NEVER, RunProgress, RunResult, Stop, train_run
 from tiebreak.training.spec import RunSpec
 

@@ -1,37 +1,13 @@
-"""Recipe: how a model is trained. The defaults are the case study's."""
-
-from typing import Literal
+"""What a recipe's names stand for: the loss, the optimiser, what changes the learning rate."""
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from tiebreak.data.augment import Augment
 from tiebreak.kernels import has_adam
-from tiebreak.training.adam import Adam
-from tiebreak.training.fused import keep_bf16_gradients
-
-
-class Recipe(BaseModel):
-    """Everything that decides how weights follow from data, seed and architecture."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
-    lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
-    weight_decay: float = Field(default=0.0, ge=0)
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd
-    schedule: Literal["constant", "cosine"] = "constant"  # cosine: from lr down to 0, a step a batch
-    epochs: int = Field(default=5, ge=1)  # passes over the training split
-    batch_size: int = Field(default=128, ge=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    flip: bool = False  # augmentation: mirror images left and right
-    crop: int = Field(default=0, ge=0, le=64)  # augmentation: shift by up to this many pixels
-
-    @property
-    def augment(self) -> Augment | None:
-        return Augment(flip=self.flip, crop=self.crop) if self.flip or self.crop else None
+from tiebreak.training.placement.adam import Adam
+from tiebreak.training.placement.fused import keep_bf16_gradients
+from tiebreak.training.recipe.recipe import Recipe
 
 
 def make_criterion(recipe: Recipe) -> nn.Module:

@@ -11,10 +11,10 @@ import ctypes
 import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from jaxtyping import Float
@@ -24,16 +24,14 @@ from tiebreak.data.batches import Batches
 from tiebreak.errors import ModelError
 from tiebreak.kernels import has_convolution, keeps_from_bf16, kernel_variant
 from tiebreak.rng import global_stream, stream
-from tiebreak.training.fused import (
+from tiebreak.training.placement.fused import (
     by_winograd,
     can_go_by_winograd,
     keep_bf16_gradients,
     pool_before_relu,
     round_linear_weights,
 )
-
-PrecisionChoice = Literal["auto", "fp32", "bf16"]
-Precision = Literal["fp32", "bf16"]
+from tiebreak.training.placement.placement import Placement, Precision, PrecisionChoice
 
 BF16_CAPABILITIES = ("avx512_bf16", "amx_bf16")  # that make bfloat16 faster than float32 on a CPU
 SAME_LOGITS = 1e-4  # how far apart float32 sums in another order may be, relative
@@ -42,25 +40,6 @@ TRUE_FP32_ERROR = 1e-5  # of a product, relative; float32 is at about 1e-6, bflo
 # Memory freed by one step is kept for the next (Linux, glibc); see mallopt(3).
 M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_TOP_PAD = -3, -1, -2
 MALLOC_SETTINGS = {M_MMAP_THRESHOLD: 32 << 20, M_TRIM_THRESHOLD: 2**31 - 1, M_TOP_PAD: 64 << 20}
-
-
-@dataclass(frozen=True, kw_only=True)
-class Placement:
-    """How one run's numbers are computed; stored with the run."""
-
-    device: str
-    precision: Precision  # fp32, or bf16 autocast: products in bfloat16, weights and sums in float32
-    onednn_matmul: bool = False  # float32 products by oneDNN instead of the BLAS that PyTorch was built with
-    channels_last: bool = False  # memory layout of images and convolutions
-    kernels: str | None = None  # the variant of tiebreak's compiled kernels; None: PyTorch computes
-    winograd: bool = (
-        False  # 3x3 convolutions by Winograd's algorithm, with ReLU and pooling in one: fewer products
-    )
-    pool_first: bool = False  # max pooling before the ReLU that stands before it: the same values, less work
-    bf16_weights: bool = False  # linear layers' gradients stay in bfloat16: the same values, less work
-    bf16_images: bool = (
-        False  # batches hold bfloat16, which is what the first layer would make of them anyway
-    )
 
 
 def choose_precision(choice: PrecisionChoice, device: torch.device) -> Precision:

@@ -1,0 +1,1 @@
+"""How a run is computed: device, number format, layers. The values are in placement.py."""
