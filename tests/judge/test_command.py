@@ -48,7 +48,7 @@ def write_answers(folder, models=(("resnet", 0.9), ("vit", 0.7)), seeds=3, image
 
 def test_from_files_to_table_verdict_figures_and_page(tiebreak, tmp_path):
     write_answers(tmp_path, (("resnet", 0.9), ("vit", 0.7), ("mlp", 0.7)))
-    status, out, err = tiebreak("judge", *sorted(tmp_path.glob("*.csv")), "--out", "judged")
+    status, out, _ = tiebreak("judge", *sorted(tmp_path.glob("*.csv")), "--out", "judged")
     assert status == 0
     assert "resnet beats vit" in out
     assert re.search(r"resnet +9\d\.\d ± \d\.\d", out)
