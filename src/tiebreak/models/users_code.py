@@ -144,5 +144,6 @@ def _line(file: str, number: int) -> str:
     linecache.checkcache(file)
     text = linecache.getline(file, number).strip()
     short = f"{text[:LONGEST_LINE]}..." if len(text) > LONGEST_LINE else text
-    name = min(file, os.path.relpath(file), key=len)
+    relative = os.path.relpath(file)
+    name = file if relative.startswith(os.pardir) else min(file, relative, key=len)
     return f" ({name}, line {number}: {short})" if text else f" ({name}, line {number})"
