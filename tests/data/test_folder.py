@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageOps
 
@@ -438,6 +438,7 @@ def test_an_option_out_of_range_is_said(tmp_path, options, message):
     st.lists(st.tuples(st.integers(0, 3_000), st.integers(0, 255)), min_size=1, max_size=8),
     st.integers(0, 200),
 )
+@example("AVIF", [(147, 1)], 0)  # its decoder raises what others do not
 def test_mutated_images_are_read_or_found_bad(tmp_path, kind, changes, cut):
     path = tmp_path / "a.png"
     picture(size=(12, 9)).save(path, kind)

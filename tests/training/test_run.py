@@ -129,7 +129,7 @@ def test_a_slow_reader_is_not_counted_as_training() -> None:
         last = event
     assert isinstance(last, RunResult)
     assert waited > 0.5
-    assert last.timing.train_seconds + last.timing.evaluate_seconds < waited / 2
+    assert last.timing.train_seconds + last.timing.evaluate_seconds < waited
 
 
 def test_a_stopwatch_stands_still_while_paused() -> None:

@@ -133,36 +133,39 @@ class OneByOne(Dataset[tuple[Tensor, int]]):
         return image.clone().sub_(mean.view(-1, 1, 1)).div_(std.view(-1, 1, 1))
 
 
-def case_study_steps(model: nn.Module, part: Part) -> Iterator[None]:
+def case_study_steps(model: nn.Module, part: Part, device: torch.device = CPU) -> Iterator[None]:
     """The case study's loop, without end."""
     order = torch.Generator().manual_seed(0)
     loader = DataLoader(OneByOne(part), BATCH_SIZE, shuffle=True, generator=order, drop_last=True)
-    return plain_steps(model, itertools.chain.from_iterable(itertools.repeat(loader)))
+    return plain_steps(model, itertools.chain.from_iterable(itertools.repeat(loader)), device)
 
 
-def in_memory_steps(model: nn.Module, part: Part) -> Iterator[None]:
+def in_memory_steps(model: nn.Module, part: Part, device: torch.device = CPU) -> Iterator[None]:
     """The same with all images normalised beforehand."""
     mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (part.mean, part.std))
     images = (part.images / 255 - mean) / std
-    return plain_steps(model, _batches(images, part.labels))
+    return plain_steps(model, _batches(images.to(device), part.labels.to(device)), device)
 
 
 def _batches(images: Float[Tensor, "N C H W"], labels: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
     generator = torch.Generator().manual_seed(0)
     while True:
-        for chosen in torch.randperm(len(images), generator=generator).split(BATCH_SIZE):
+        order = torch.randperm(len(images), generator=generator).to(images.device)
+        for chosen in order.split(BATCH_SIZE):
             if len(chosen) == min(BATCH_SIZE, len(images)):
                 yield images[chosen], labels[chosen]
 
 
-def plain_steps(model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]]) -> Iterator[None]:
+def plain_steps(
+    model: nn.Module, batches: Iterator[tuple[Tensor, Tensor]], device: torch.device = CPU
+) -> Iterator[None]:
     """The training loop as tutorials write it."""
+    model.to(device).train()
     criterion = nn.CrossEntropyLoss()
     optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
-    model.train()
     running_loss = correct = samples = 0.0
     for images, labels in batches:
-        images, labels = images.to(CPU), labels.to(CPU)
+        images, labels = images.to(device), labels.to(device)
         optimizer.zero_grad()
         logits = model(images)
         loss = criterion(logits, labels)
@@ -183,5 +186,5 @@ def tiebreak_steps(model: nn.Module, part: Part, placement: Placement) -> Iterat
     recipe = Recipe()
     criterion, optimizer = make_criterion(recipe), make_optimizer(recipe, prepared)
     while True:
-        for _ in train_steps(prepared, batches, criterion, optimizer, CPU):
+        for _ in train_steps(prepared, batches, criterion, optimizer, torch.device(placement.device)):
             yield

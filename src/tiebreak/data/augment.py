@@ -33,6 +33,11 @@ class AugmentDraws:
             flipped=self.flipped[here], down=self.down[here], right=self.right[here], crop=self.crop
         )
 
+    def to(self, device: torch.device) -> "AugmentDraws":
+        """The same choices, where the images are."""
+        flipped, down, right = (each.to(device) for each in (self.flipped, self.down, self.right))
+        return AugmentDraws(flipped=flipped, down=down, right=right, crop=self.crop)
+
 
 def draw_augmentation(augment: Augment, count: int, generator: torch.Generator | None) -> AugmentDraws:
     """Draws for `count` images; all are drawn whatever is switched on, so that settings stay paired."""
@@ -47,9 +52,9 @@ def augment_batch(images: UInt8[Tensor, "B C H W"], draws: AugmentDraws) -> UInt
     if draws.crop == 0:
         return images
     height, width = images.shape[2:]
-    rows = torch.arange(height) + draws.crop - draws.down[:, None]
-    columns = torch.arange(width) + draws.crop - draws.right[:, None]
+    rows = torch.arange(height, device=images.device) + draws.crop - draws.down[:, None]
+    columns = torch.arange(width, device=images.device) + draws.crop - draws.right[:, None]
     padded = F.pad(images, (draws.crop,) * 4)
-    which = torch.arange(len(images))[:, None, None]
+    which = torch.arange(len(images), device=images.device)[:, None, None]
     # Indexing with the channel axis left alone puts it last.
     return padded[which, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

@@ -69,7 +69,10 @@ class Batches:
         order = torch.arange(len(self.labels)) if self.indices is None else self.indices
         if self.shuffle:
             order = order[torch.randperm(len(order), generator=self.generator)]
-        draws = self.augment and draw_augmentation(self.augment, len(order), self.augment_generator)
+        draws = None
+        if self.augment:
+            drawn = draw_augmentation(self.augment, len(order), self.augment_generator)
+            draws = drawn.to(self.images.device)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
         labels = self.labels[order.to(self.labels.device)].to(self.device)

@@ -43,6 +43,7 @@ BROKEN = (
     SyntaxError,
     ValueError,
     EOFError,
+    RuntimeError,  # of the AVIF decoder
     LookupError,
     TypeError,
     ArithmeticError,

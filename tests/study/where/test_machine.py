@@ -77,9 +77,10 @@ def test_a_gpu_is_given_to_one_run_at_a_time_unless_more_are_asked_for(
     """Of described machines: this one need have no GPU."""
     auto, three = Execution(executor="processes"), Execution(executor="processes", workers=3)
     one = Machine(kind="cuda", cores=16, gpu_memory=(10**11,))
-    assert choose_workers(specs(10), data, auto, one) == 1
+    assert choose_workers(specs(10), data, auto, one) == 4
+    assert choose_workers(specs(10), data, auto, replace(one, cores=3)) == 3
     assert choose_workers(specs(10), data, three, one) == 3
-    assert choose_workers(specs(10), data, auto, replace(one, gpu_memory=(10**11,) * 4)) == 4
+    assert choose_workers(specs(10), data, auto, replace(one, gpu_memory=(10**11,) * 2)) == 8
     assert choose_workers(specs(10), data, auto, replace(one, cores=2, gpu_memory=(10**11,) * 4)) == 2
     assert choose_workers(specs(10), data, auto, Machine(kind="mps", cores=8)) == 1
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]

@@ -24,6 +24,7 @@ CGROUPS = Path("/sys/fs/cgroup")
 GB = 1e9
 
 PROCESS_BYTES = 400_000_000  # of a worker that has imported PyTorch, before its run begins
+RUNS_ON_A_GPU = 4  # at once: small models leave a GPU waiting for its processor (benchmarks/gpu.md)
 CUDA_CONTEXT_BYTES = 600_000_000  # of GPU memory for a process that uses it at all; not measured here
 FLOPS_PER_SECOND = 50e9  # of one core while training: a rough figure, for WORTHWHILE_SECONDS only
 STEP_SECONDS = 0.5e-3  # what a step costs beside its arithmetic; rough as well
@@ -105,9 +106,9 @@ def choose_workers(
 def _places(machine: Machine, threads: int) -> int:
     """How many runs may compute at once, memory aside.
 
-    Processes on one GPU take turns, so it is given to one; MPS has one queue, so one run.
+    MPS has one queue, so one run.
     """
-    devices = {"cpu": math.inf, "cuda": len(machine.gpu_memory)}.get(machine.kind, 1)
+    devices = {"cpu": math.inf, "cuda": RUNS_ON_A_GPU * len(machine.gpu_memory)}.get(machine.kind, 1)
     return int(min(devices, machine.cores // threads))
 
 

@@ -145,14 +145,13 @@ def prepare_model(model: nn.Module, placement: Placement) -> nn.Module:
 def prepare_batches(batches: Batches, placement: Placement) -> Batches:
     """The batches on the placement's device, in its number format and layout.
 
-    On a GPU the bytes of the whole data set move there once; augmented images are made on the CPU.
+    On a GPU the bytes of the whole part move there once, and images are augmented there.
     """
     device = torch.device(placement.device)
-    resident = device.type != "cpu" and batches.augment is None
     return replace(
         batches,
-        images=batches.images.to(device) if resident else batches.images,
-        labels=batches.labels.to(device) if resident else batches.labels,
+        images=batches.images.to(device),
+        labels=batches.labels.to(device),
         dtype=torch.bfloat16 if placement.bf16_images else torch.float32,
         channels_last=placement.channels_last,
         device=placement.device,
@@ -259,23 +258,27 @@ def onednn_is_true_fp32() -> bool:
 def computing(placement: Placement) -> Iterator[None]:
     """PyTorch's global switches as the placement wants them, inside the block; put back after it."""
     keep_freed_memory()
-    with _onednn_matmul(placement.onednn_matmul), _cudnn_is_true_fp32():
+    with _onednn_matmul(placement.onednn_matmul), _cudnn_as_promised():
         yield
 
 
 @contextmanager
-def _cudnn_is_true_fp32() -> Iterator[None]:
-    """Keep cuDNN from rounding the factors of float32 products to 10 bits (TF32), as is its default."""
+def _cudnn_as_promised() -> Iterator[None]:
+    """Keep cuDNN from rounding the factors of float32 products to 10 bits (TF32), as is its default, and to
+    algorithms that add up in the same order each time.
+    """
     cudnn: Any = torch.backends.cudnn  # its switches are made at import
     switches = (cudnn.conv, cudnn.rnn)
-    before = [switch.fp32_precision for switch in switches]
+    before, deterministic = [switch.fp32_precision for switch in switches], cudnn.deterministic
     for switch in switches:
         switch.fp32_precision = "ieee"
+    cudnn.deterministic = True
     try:
         yield
     finally:
         for switch, precision in zip(switches, before, strict=True):
             switch.fp32_precision = precision
+        cudnn.deterministic = deterministic
 
 
 @contextmanager
