@@ -25,9 +25,9 @@ def compare(
     Arguments: `contenders` - models as on the command line, e.g. ["mlp", "wide=cnn(width=64)"], or the tables
     of a study file, e.g. {"model": "cnn", "transforms": ["permute-pixels"]}; `data` - a data set or its name;
     `settings` - every key of a study file and every option of the command line, by its name: seeds (a number,
-    a list, or "auto" with looks and max_seeds), level, equivalence, baseline, out; epochs, lr, batch_size and
-    the rest of the recipe; val_size, resize, skip_bad_images, data_dir; device, threads, precision, executor,
-    workers, ...
+    a list, or "auto" with looks and max_seeds), level, equivalence, superiority, baseline, out; epochs, lr,
+    batch_size and the rest of the recipe; val_size, resize, skip_bad_images, data_dir; device, threads,
+    precision, executor, workers, ...
 
     Raises: TiebreakError of the kind that fits, before anything is trained, if a name or value is wrong.
     """

@@ -25,7 +25,7 @@ MANY = 6  # data sets: with more, they are a sample of data sets, and mean ranks
 RENAMED = {"truth": "label", "group": "groups"}  # columns by the names of their options
 COLUMNS = {RENAMED.get(entry.name, entry.name): entry.name for entry in fields(Columns)}
 ROLES = COLUMNS.keys() - {"probs", "classes"}
-RULE = {"level", "equivalence", "baseline", "lower_is_better", "checkpoints", "pattern"}
+RULE = {"level", "equivalence", "superiority", "baseline", "lower_is_better", "checkpoints", "pattern"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,8 +50,8 @@ def judge(
     {"resnet": array, "vit": array} with arrays of shape (seeds, images, classes), (images, classes), (seeds,
     images) or (images,), data frames with a row for each image, or files; `labels` - the true labels: an
     array, or a file; `out` - the folder to keep the results in; `settings` - as on the command line: seeds
-    ("paired" or "unpaired"), level, equivalence, baseline, pattern, classes, common, checkpoints,
-    lower_is_better, and the columns of tables: model, seed, example, label, prediction, correct, score,
+    ("paired" or "unpaired"), level, equivalence, superiority, baseline, pattern, classes, common,
+    checkpoints, lower_is_better, and the columns of tables: model, seed, example, label, prediction, correct, score,
     groups, dataset, fold, repeat.
 
     Raises: EvidenceError if a setting is wrong or the files or arrays do not tell who predicted what;

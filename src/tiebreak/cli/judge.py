@@ -79,6 +79,13 @@ def judge(
             help="A difference in accuracy that would not matter: 0.01 is one point.", rich_help_panel=WHAT
         ),
     ] = None,
+    superiority: Annotated[
+        float | None,
+        typer.Option(
+            help="Say whether the better one is better by at least so much: 0.01 is one point.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
     baseline: Annotated[
         str | None,
         typer.Option(help="Compare all contenders with this one, not each with each.", rich_help_panel=WHAT),

@@ -73,6 +73,9 @@ SHARED: dict[str, Any] = {
     "equivalence": Annotated[
         float | None, _study("A difference in accuracy that would not matter: 0.01 is one point.")
     ],
+    "superiority": Annotated[
+        float | None, _study("Say whether the better one is better by at least so much (0.01: one point).")
+    ],
     "baseline": Annotated[str | None, _study("Compare all contenders with this one, not each with each.")],
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
     "batch_size": BatchSize,

@@ -43,6 +43,7 @@ class Reading:
     checkpoints: bool = False  # single runs are what is asked about
     level: float = 0.95
     equivalence: float | None = None
+    superiority: float | None = None
     baseline: str | None = None
 
 
@@ -204,6 +205,7 @@ def _results(runs: Sequence[Raw], labels: Labels | None, reading: Reading, name:
         seeds=tuple(sorted(set.intersection(*(set(seeds) for seeds in by_model.values())))),
         level=reading.level,
         equivalence=reading.equivalence,
+        superiority=reading.superiority,
         baseline=reading.baseline,
         pairing=pairing,
         checkpoints=reading.checkpoints,

@@ -54,6 +54,7 @@ class Rule:
     seeds: tuple[int, ...]  # that were planned
     level: float = 0.95  # of the intervals
     equivalence: float | None = None  # differences in accuracy within it do not matter
+    superiority: float | None = None  # whether a difference in accuracy is at least so large is told
     baseline: str | None = None  # the contender that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
     pairing: Pairing = Pairing.PAIRED

@@ -146,6 +146,10 @@ class Execution(Plan):
         return self
 
 
+# Settings that the first plans did not have: unless they say something, a plan keeps its hash.
+ADDED_SINCE = ("superiority",)
+
+
 class Study(Plan):
     """Contenders x seeds on one data set."""
 
@@ -154,6 +158,7 @@ class Study(Plan):
     data: DataChoice = DataChoice()
     level: float = Field(default=0.95, gt=0.5, lt=1)  # of the intervals
     equivalence: float | None = Field(default=None, gt=0, lt=1)  # differences within it do not matter
+    superiority: float | None = Field(default=None, gt=0, lt=1)  # whether one is better by so much is told
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
 
@@ -191,6 +196,9 @@ class Study(Plan):
     def identity(self) -> str:
         """A hash of all that decides the results, apart from the data's content and the machine."""
         plan = self.model_dump(mode="json", exclude={"data": {"data_dir", "skip_bad_images"}})
+        for name in ADDED_SINCE:
+            if plan[name] == type(self).model_fields[name].default:
+                del plan[name]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

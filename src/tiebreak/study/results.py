@@ -47,6 +47,7 @@ def study_results(stored: StoredStudy) -> Results:
             seeds=study.seeds,
             level=study.level,
             equivalence=study.equivalence,
+            superiority=study.superiority,
             baseline=study.baseline,
             looks=study.looks,
         ),

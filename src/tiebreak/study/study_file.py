@@ -64,6 +64,7 @@ class StudyFile(Plan):
     max_seeds: int | None = Field(default=None, ge=2, le=MAX_SEEDS)
     level: float = 0.95
     equivalence: float | None = None
+    superiority: float | None = None
     baseline: str | None = None
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()
@@ -155,6 +156,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         **choose_seeds(file.seeds, file.looks, file.max_seeds),
         level=file.level,
         equivalence=file.equivalence,
+        superiority=file.superiority,
         baseline=file.baseline,
         data=file.data,
     )

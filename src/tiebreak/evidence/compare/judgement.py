@@ -1,5 +1,6 @@
 """What a study's runs entitle one to say: every pair of contenders compared, judged and put into words."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from tiebreak.evidence.compare.comparison import Comparison
@@ -9,7 +10,7 @@ from tiebreak.evidence.compare.scope import scope, time_taken
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.simultaneous import Ranking, compare_all, holm
 from tiebreak.evidence.compare.until_decided import LookState, sequential_verdict, take_looks
-from tiebreak.evidence.compare.verdict import Verdict, equivalence_p, judge
+from tiebreak.evidence.compare.verdict import Verdict, equivalence_p, judge, superiority_p
 from tiebreak.results.results import Measure, Results
 
 MANY_SEEDS = 10  # from which on a correlation over seeds says something
@@ -45,16 +46,16 @@ class Judged:
 
 def judge_study(results: Results) -> Judged:
     """Judge every pair by the rule that the plan declares, over the seeds that both have finished."""
-    margin, looks = results.rule.equivalence, None
+    rule, looks = results.rule, None
     unit, scale = ("of score", 1.0) if results.measure is Measure.SCORES else ("points", 100.0)
     if results.rule.looks is None:
         ranking = rank_contenders(results)
-        verdicts = judge_pairs(ranking, margin) if ranking else {}
+        verdicts = judge_pairs(ranking, rule.equivalence, rule.superiority) if ranking else {}
     else:
         looks, ranking = take_looks(results)
         verdicts = {
             (pair.a, pair.b): sequential_verdict(
-                pair.comparison, looks.decisions[pair.a, pair.b], margin, len(looks.decisions)
+                pair.comparison, looks.decisions[pair.a, pair.b], rule, len(looks.decisions)
             )
             for pair in (ranking.pairs if ranking else ())
         }
@@ -86,13 +87,19 @@ def rank_contenders(results: Results) -> Ranking | None:
     return compare_all(correct, baseline=results.rule.baseline, level=results.rule.level)
 
 
-def judge_pairs(ranking: Ranking, equivalence: float | None = None) -> dict[tuple[str, str], Verdict]:
-    """A verdict for every pair; differences and equivalences are adjusted each by Holm."""
-    alike: dict[tuple[str, str], float] = {}
-    if equivalence is not None:
-        alike = holm(
-            {(pair.a, pair.b): equivalence_p(pair.comparison, equivalence) for pair in ranking.pairs}
-        )
+def judge_pairs(
+    ranking: Ranking, equivalence: float | None = None, superiority: float | None = None
+) -> dict[tuple[str, str], Verdict]:
+    """A verdict for every pair; differences, equivalences and superiorities are adjusted each by Holm."""
+
+    def adjusted(
+        p: Callable[[Comparison, float], float], margin: float | None
+    ) -> dict[tuple[str, str], float]:
+        if margin is None:
+            return {}
+        return holm({(pair.a, pair.b): p(pair.comparison, margin) for pair in ranking.pairs})
+
+    alike, more = adjusted(equivalence_p, equivalence), adjusted(superiority_p, superiority)
     return {
         (pair.a, pair.b): judge(
             pair.comparison,
@@ -100,6 +107,8 @@ def judge_pairs(ranking: Ranking, equivalence: float | None = None) -> dict[tupl
             p_adjusted=pair.p_adjusted,
             n_comparisons=len(ranking.pairs),
             p_equivalence_adjusted=alike.get((pair.a, pair.b)),
+            superiority=superiority,
+            p_superiority_adjusted=more.get((pair.a, pair.b)),
         )
         for pair in ranking.pairs
     }

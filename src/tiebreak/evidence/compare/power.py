@@ -7,14 +7,14 @@ Both are shares (0.01 is one point) and come from a pilot, or `test_sd` from `bo
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float, Int
 from scipy.special import chdtri, ndtr, ndtri
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.comparison import Comparison, Method
 from tiebreak.evidence.compare.interval import check_level, t_quantile
 from tiebreak.evidence.compare.sequential import TEST_SPLIT, SequentialPlan
 
@@ -164,6 +164,35 @@ def detectable_factor(level: float = 0.95, power_wanted: float = 0.8) -> float:
 def smallest_detectable(setting: Setting, power_wanted: float = 0.8) -> float:
     """The difference below which no number of seeds suffices on this test set."""
     return float(_test_quantile(setting, 1 - setting.level) + ndtri(power_wanted)) * setting.test_sd
+
+
+def detectable_difference(
+    comparison: Comparison,
+    comparisons: int = 1,
+    sequential: SequentialPlan | None = None,
+    power_wanted: float = 0.8,
+) -> float | None:
+    """The smallest true difference that would have been shown with that power by what there is.
+
+    None with fewer than 3 seeds, or where they are not paired.
+    """
+    if comparison.n_seeds < 3 or not comparison.seed_differences or comparison.method is Method.FOLDS:
+        return None
+    setting = setting_from_pilot(
+        comparison, level=comparison.level, comparisons=comparisons, sequential=sequential
+    )
+    if comparison.method is Method.FIXED_TEST_SET:
+        setting = replace(setting, test_sd=0.0)
+    low, high = 0.0, math.hypot(setting.seed_sd, setting.test_sd)
+    if high == 0:
+        return None
+    while power(setting, comparison.n_seeds, high) < power_wanted:
+        low, high = high, 2 * high
+    for _ in range(20):
+        middle = (low + high) / 2
+        enough = power(setting, comparison.n_seeds, middle) >= power_wanted
+        low, high = (low, middle) if enough else (middle, high)
+    return None if comparison.highest is not None and high > comparison.highest else high
 
 
 def plan_seeds(setting: Setting, difference: float, power_wanted: float = 0.8) -> Advice:

@@ -24,6 +24,15 @@ def sentence(verdict: Verdict, a: str, b: str, *, unit: str = "points", scale: f
     if verdict.negligible:
         margin = _amount(verdict.margin or 0.0, scale, unit)
         text += f", but negligibly: within {margin} ({_equivalence_interval(verdict, scale, sign)})"
+    if verdict.superiority is not None:
+        least = _amount(verdict.superiority, scale, unit)
+        text += (
+            f", and by at least {least}"
+            if verdict.superior
+            else f", but by less than {least}"
+            if verdict.shown_smaller
+            else f"; whether by at least {least} is undecided"
+        )
     return f"{text}.{_warnings(comparison, a, b)}"
 
 
@@ -54,7 +63,19 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
         comparison.n_seeds == 2 and comparison.method is not Method.FOLDS
     ):  # their interval says nothing that a reader could use
         return f"undecided: 2 seeds cannot tell; {seen} ({_data(comparison)}). {_advice(verdict)}{warnings}"
-    return f"undecided: {seen} {facts}. {_advice(verdict)}{warnings}"
+    return f"undecided: {seen} {facts}. {_could_have_shown(verdict, unit, scale)}{_advice(verdict)}{warnings}"
+
+
+def _could_have_shown(verdict: Verdict, unit: str, scale: float) -> str:
+    """The minimum detectable effect: what a study of this size is good for."""
+    if verdict.detectable is None:
+        return ""
+    number = (
+        f"{scale * verdict.detectable:.2g}"
+        if scale * verdict.detectable < 10
+        else f"{scale * verdict.detectable:.0f}"
+    )
+    return f"It could have shown {number} {unit} or more (80% power). "
 
 
 def _advice(verdict: Verdict) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from tiebreak.evidence.compare.comparison import Comparison, compare_runs
+from tiebreak.evidence.compare.power import detectable_difference
 from tiebreak.evidence.compare.sequential import (
     Decision,
     Reason,
@@ -139,13 +140,12 @@ def at_looks(plan: SequentialPlan, latest: Comparison, decision: Decision) -> Co
     )
 
 
-def sequential_verdict(
-    comparison: Comparison, decision: Decision, margin: float | None, n_comparisons: int
-) -> Verdict:
+def sequential_verdict(comparison: Comparison, decision: Decision, rule: Rule, n_comparisons: int) -> Verdict:
     """The verdict on a pair at the latest look; `comparison` has the interval that allows for all looks.
 
     One interval serves for both claims, a difference and equivalence.
     """
+    margin, least = rule.equivalence, rule.superiority
     outcome = OUTCOMES.get(decision.reason, Outcome.UNDECIDED)
     step = NextStep(need=Need.NOTHING)
     if decision.reason is Reason.CONTINUE:
@@ -169,4 +169,7 @@ def sequential_verdict(
         equivalence_level=None if margin is None else decision.level,
         p_equivalence=decision.p_equivalence,
         next_step=step,
+        detectable=detectable_difference(comparison, n_comparisons, sequential_plan(rule)),
+        superiority=least,
+        superior=differs and least is not None and nearest >= least,
     )

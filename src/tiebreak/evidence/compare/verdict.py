@@ -9,7 +9,7 @@ from scipy.special import ndtri
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, Method, interval_at, p_value_at
-from tiebreak.evidence.compare.power import detectable_factor
+from tiebreak.evidence.compare.power import detectable_difference, detectable_factor
 from tiebreak.evidence.compare.predict import chance_of_deciding
 
 POWER = 0.8  # advice is for the number that would decide in four of five studies
@@ -65,6 +65,17 @@ class Verdict:
     equivalence_level: float | None  # of that interval
     p_equivalence: float | None
     next_step: NextStep
+    detectable: float | None = None  # the smallest true difference that would probably (80%) have been shown
+    superiority: float | None = (
+        None  # a better one was to be better by at least this; declared before looking
+    )
+    superior: bool = False  # a better one was found, and that it is better by at least that
+
+    @property
+    def shown_smaller(self) -> bool:
+        """Whether the whole interval says that the difference is below what was asked for."""
+        nearest = max(abs(self.comparison.ci_low), abs(self.comparison.ci_high))
+        return self.superiority is not None and nearest < self.superiority
 
 
 def judge(
@@ -74,18 +85,20 @@ def judge(
     p_adjusted: float | None = None,
     n_comparisons: int = 1,
     p_equivalence_adjusted: float | None = None,
+    superiority: float | None = None,
+    p_superiority_adjusted: float | None = None,
 ) -> Verdict:
     """Decide at the comparison's own level: a better, b better, equivalent within the margin, or undecided.
 
     Equivalence is two one-sided tests (Schuirmann 1987) at alpha: the 1 - 2 alpha interval lies inside the
     margin. One seed decides nothing. Of several comparisons, give the adjusted p-values and their number.
+    `superiority`: whether the better one is better by at least so much is told, too.
 
-    Raises: EvidenceError unless the margin is positive.
+    Raises: EvidenceError unless the margins are positive.
     """
-    if equivalence is not None and not (equivalence > 0 and math.isfinite(equivalence)):
-        raise EvidenceError(
-            f"an equivalence margin must be above 0 (0.01 is one point), got {equivalence:g}."
-        )
+    for name, value in (("an equivalence margin", equivalence), ("a superiority margin", superiority)):
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            raise EvidenceError(f"{name} must be above 0 (0.01 is one point), got {value:g}.")
     alpha = 1 - comparison.level
     p = comparison.p_value if p_adjusted is None else p_adjusted
     p_alike = None if equivalence is None else equivalence_p(comparison, equivalence)
@@ -105,6 +118,9 @@ def judge(
     step = NextStep(need=Need.NOTHING)
     if outcome is Outcome.UNDECIDED:
         step = next_step(comparison, equivalence, n_comparisons)
+    p_more = p_superiority_adjusted
+    if superiority is not None and p_more is None:
+        p_more = superiority_p(comparison, superiority)
     nearest = max(comparison.ci_low, -comparison.ci_high)  # how far from 0 the interval begins
     return Verdict(
         outcome=outcome,
@@ -119,6 +135,9 @@ def judge(
         equivalence_level=inner,
         p_equivalence=p_alike,
         next_step=step,
+        detectable=detectable_difference(comparison, n_comparisons),
+        superiority=superiority,
+        superior=differs and p_more is not None and p_more <= alpha,
     )
 
 
@@ -171,6 +190,12 @@ def equivalence_p(comparison: Comparison, margin: float) -> float:
     distance = margin - abs(comparison.difference)
     p = p_value_at(comparison, distance) / 2
     return p if distance > 0 else 1 - p
+
+
+def superiority_p(comparison: Comparison, margin: float) -> float:
+    """The two-sided p-value of "the difference is no more than the margin"; 1 where it is seen to be so."""
+    distance = abs(comparison.difference) - margin
+    return p_value_at(comparison, distance) if distance > 0 else 1.0
 
 
 def _routes(comparison: Comparison, margin: float | None, n_comparisons: int) -> list[tuple[float, float]]:
