@@ -1,4 +1,4 @@
-"""What a study could have shown, and "better by at least": each against the interval and the power behind it."""
+"""What a study could have shown, and "better by at least": against the interval and the power behind it."""
 
 import numpy as np
 import pytest

@@ -1,7 +1,7 @@
 """What a study folder shows: its judgement, and that as text and as JSON."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,7 +20,13 @@ from tiebreak.report.terminal.results import print_findings
 from tiebreak.report.terminal.tables import WIDE, say_path
 from tiebreak.report.text.explained import read_explanation
 from tiebreak.report.text.findings import Findings
-from tiebreak.report.text.values import contender_as_json, judgement_as_json, looks_as_json, ranking_as_json
+from tiebreak.report.text.values import (
+    contender_as_json,
+    judgement_as_json,
+    looks_as_json,
+    ranking_as_json,
+    tuned_as_json,
+)
 from tiebreak.results.kept import is_kept, read_kept
 from tiebreak.results.results import Results
 from tiebreak.results.run import History
@@ -174,6 +180,7 @@ def say_where(verdicts: Verdicts, console: Console) -> None:
 def as_json(verdicts: Verdicts) -> dict[str, Any]:
     """The object that `--json` prints; accuracies and differences are fractions."""
     data, stored = verdicts.results.examples, verdicts.stored
+    searches = {each.label: each for each in findings(verdicts).searches}
     return {
         "study": str(verdicts.folder),
         "data": {
@@ -182,7 +189,14 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
             "verified": data.verified,
             "notes": list(data.notes),
         },
-        "contenders": {summary.label: contender_as_json(summary) for summary in verdicts.contenders},
+        "contenders": {
+            summary.label: contender_as_json(summary)
+            | ({"tuned": tuned_as_json(searches[summary.label])} if summary.label in searches else {})
+            for summary in verdicts.contenders
+        },
+        "tuning_curve": {
+            label: asdict(each.curve) for label, each in searches.items() if each.curve is not None
+        },
         "without_runs": {
             contender.label: {
                 "reason": contender.why_none,

@@ -51,8 +51,8 @@ def judge(
     images) or (images,), data frames with a row for each image, or files; `labels` - the true labels: an
     array, or a file; `out` - the folder to keep the results in; `settings` - as on the command line: seeds
     ("paired" or "unpaired"), level, equivalence, superiority, baseline, pattern, classes, common,
-    checkpoints, lower_is_better, and the columns of tables: model, seed, example, label, prediction, correct, score,
-    groups, dataset, fold, repeat.
+    checkpoints, lower_is_better, and the columns of tables: model, seed, example, label, prediction, correct,
+    score, groups, dataset, fold, repeat.
 
     Raises: EvidenceError if a setting is wrong or the files or arrays do not tell who predicted what;
     StudyError if a study folder is damaged.

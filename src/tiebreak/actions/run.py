@@ -22,6 +22,7 @@ from tiebreak.study.plan import (
 from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import read_study
+from tiebreak.study.tuning import Step, run_searches
 
 
 def run(
@@ -48,14 +49,32 @@ def run(
     for seeds in seeds_to_train(study, folder):
         if trained:
             say(f"Not decided at {trained} seeds: going on to {len(seeds)}.", console)
-        trained, part = len(seeds), study.model_copy(update={"seeds": seeds})
-        events = run_study(study, data, folder, execution, seeds, stop)
-        for _ in show_progress(events, part, console):
-            pass
+        trained = len(seeds)
+        for step in steps_to_train(study, data, folder, execution, seeds, stop):
+            if step.title:
+                say(step.title, console)
+            for _ in show_progress(step.events, step.study, console):
+                pass
     verdicts = judge(folder)
     with console.status("Drawing figures and writing the page"):
         keep_for_the_page(verdicts, data)
         return draw_all(verdicts)
+
+
+def steps_to_train(
+    study: Study,
+    data: ImageDataset,
+    folder: Path,
+    execution: Execution,
+    seeds: tuple[int, ...],
+    stop: StopRequest | None,
+) -> Iterator[Step]:
+    """The work for some of a study's seeds: one step, or its searches one after another."""
+    if study.tune is not None:
+        yield from run_searches(study, data, folder, execution, seeds, stop)
+    else:
+        events = run_study(study, data, folder, execution, seeds, stop)
+        yield Step(title="", study=study.model_copy(update={"seeds": seeds}), events=events)
 
 
 def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:

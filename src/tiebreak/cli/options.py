@@ -28,9 +28,9 @@ def _option(panel: str, what: str, *names: str, **more: Any) -> Any:
     return typer.Option(*names, help=what, rich_help_panel=panel, **more)
 
 
-_study, _recipe, _data, _machine = (
+_study, _recipe, _tuning, _data, _machine = (
     functools.partial(_option, panel)
-    for panel in ("Study", "Recipe", "Data", "Where and how runs are computed")
+    for panel in ("Study", "Recipe", "Tuning, alike for all", "Data", "Where and how runs are computed")
 )
 
 Json = Annotated[bool, typer.Option("--json", help="Print one JSON object as the last line on stdout.")]
@@ -87,6 +87,21 @@ SHARED: dict[str, Any] = {
     "label_smoothing": Annotated[float | None, _recipe("Share of the target given to all classes (0).")],
     "flip": Annotated[bool | None, _recipe("Mirror training images at random.", "--flip", metavar="")],
     "crop": Annotated[int | None, _recipe("Shift training images by up to so many pixels (0).", min=0)],
+    "tune": Annotated[
+        str | None,
+        _tuning("Settings to search for each contender: lr,weight_decay or lr=1e-4..1e-2."),
+    ],
+    "trials": Annotated[int | None, _tuning("Of each contender in each search (6).", min=2)],
+    "searches": Annotated[
+        int | None, _tuning("So many searches, several seeds each; else every seed has its own.", min=2)
+    ],
+    "tune_once": Annotated[
+        bool | None,
+        _tuning("One search for all seeds; the verdict is about what it found.", "--tune-once", metavar=""),
+    ],
+    "halving": Annotated[
+        bool | None, _tuning("Stop two thirds of the trials early, again and again.", "--halving", metavar="")
+    ],
     "dataset": Dataset,
     "data_dir": DataDir,
     "val_size": Annotated[

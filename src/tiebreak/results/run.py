@@ -22,6 +22,28 @@ class History(TypedDict):
 
 
 @dataclass(frozen=True, kw_only=True)
+class Trial:
+    """One point of a search."""
+
+    values: dict[str, float]  # of the settings that were searched
+    val_acc: float | None  # after its last epoch; None: it failed
+    val_loss: float | None
+    test_acc: float | None  # of a trial that was trained to the end
+    epochs: int  # that it was trained
+    seconds: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tuned:
+    """How the recipe of a run was found."""
+
+    values: dict[str, float]  # of the settings that were searched
+    trial: int  # which of the trials was the best on the validation images, from 1
+    seed: int  # of the search
+    trials: tuple[Trial, ...]  # of the search; none where another seed's run tells them
+
+
+@dataclass(frozen=True, kw_only=True)
 class Cost:
     """Parameters and the arithmetic of one forward pass."""
 
@@ -62,6 +84,7 @@ class Run:
     cost: Cost | None = None
     timing: Timing | None = None
     scores: Float64[np.ndarray, " M"] | None = None  # more is better; then there are no answers but zeros
+    tuned: Tuned | None = None  # how its recipe was found; None: it was given
     folds: Int64[np.ndarray, " M"] | None = None  # which fold of a cross-validation tested each image
 
     def correct(self, truth: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " M"]:

@@ -67,11 +67,15 @@ def run_study(
     execution: Execution,
     seeds: Collection[int] | None = None,
     stop: StopRequest | None = None,
+    studies: Path | None = None,
+    until: Mapping[str, int] | None = None,
 ) -> Iterator[Event]:
     """Train all runs of the study that are neither in its folder nor found beside it; gives events.
 
     `seeds`: train only these of the plan's seeds now. A run that was under way goes on from its last
-    checkpoint. When `stop` is set, what is under way is stored and StoppedError raised.
+    checkpoint. When `stop` is set, what is under way is stored and StoppedError raised. `studies`: the folder
+    of study folders to look in, by default the one that `folder` is in. `until`: train only these contenders,
+    each up to an epoch; whoever has not come to its end by then keeps a checkpoint.
 
     Raises: StudyError if the folder holds something else, is in use by another process or cannot be
     written; ModelError or DataError before anything is trained.
@@ -84,7 +88,7 @@ def run_study(
     tasks = plan_tasks(study, val_size)
     identities = {key: run_identity(task.spec, data) for key, task in tasks.items()}
     with study_lock(folder):
-        found = find_runs(folder.parent, frozenset(identities.values()))
+        found = find_runs(studies or folder.parent, frozenset(identities.values()))
         seeds_added = seeds_added_to(folder, study, found, identities)
         stored = begin_study(folder, study, data_facts(data, val_size), describe_environment(), seeds_added)
         keep_trials(folder, notes)
@@ -93,16 +97,23 @@ def run_study(
         execution = settle(execution, stored, found)
         if execution.retry_failed:
             stored = forget_failed(stored)
-        asked = {key: task for key, task in tasks.items() if seeds is None or key[1] in seeds}
+        asked = {
+            key: task
+            for key, task in tasks.items()
+            if (seeds is None or key[1] in seeds) and (until is None or key[0] in until)
+        }
         pending = {key: task for key, task in asked.items() if key[1] not in stored.runs[key[0]]}
         wanted = {key: identities[key] for key in pending}
         machine_of = cache(lambda label: machine_here(contenders[label], data, execution))
-        for record in reuse_runs(folder, wanted, found, machine_of):
+        for record in reuse_runs(folder, wanted, found, machine_of, studies):
             run = pending.pop((record.contender, record.seed)).run
             yield Event(run=run, news=record, ended=len(asked) - len(pending))
-        resumed = [_with_checkpoint(folder, task, data) for task in pending.values()]
+        ends = {} if until is None else until
+        resumed = [
+            _with_checkpoint(folder, task, data, ends.get(task.run.label)) for task in pending.values()
+        ]
         with stop.gently():
-            for run, news in execute(resumed, data, execution, stop):
+            for run, news in execute([task for task in resumed if task is not None], data, execution, stop):
                 kept = _keep(folder, contenders[run.label], run, news, identities)
                 if isinstance(kept, RunRecord):
                     del pending[run.label, run.seed]
@@ -194,11 +205,15 @@ def plan_tasks(study: Study, val_size: int) -> dict[RunKey, Task]:
     }
 
 
-def _with_checkpoint(folder: Path, task: Task, data: ImageDataset) -> Task:
+def _with_checkpoint(folder: Path, task: Task, data: ImageDataset, until: int | None = None) -> Task | None:
     """The task with where its run stands, if that is of a model with the code of today.
+
+    `until`: the epoch after which it is to be left; None if it has come so far already.
 
     Raises: StudyError if the checkpoint cannot be read or is of something else.
     """
+    if until is not None and until < task.run.epochs:
+        task = replace(task, until=until)
     run, key = task.run, run_key(task.spec, data)
     content = stored_checkpoint(folder, run.label, run.seed)
     if content is None:
@@ -211,6 +226,8 @@ def _with_checkpoint(folder: Path, task: Task, data: ImageDataset) -> Task:
     if header.run.get("source") != source:
         log.warning("%s, seed %s: its model's code has changed; begun anew.", run.label, run.seed)
         return task
+    if task.until is not None and len(header.epochs) >= task.until:
+        return None
     return replace(task, checkpoint=content)
 
 

@@ -9,11 +9,16 @@ from tiebreak.study.plan import Study
 from tiebreak.study.record import RunRecord, SeedsAdded
 
 
-def only_adds_seeds(before: Study, now: Study) -> bool:
-    """Whether two plans of fixed size differ in nothing but further seeds at the end."""
-    same = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
-    fixed = before.looks is None and now.looks is None
-    return same and fixed and now.model_copy(update={"seeds": before.seeds}).identity == before.identity
+def only_grows(before: Study, now: Study) -> bool:
+    """Whether two plans differ in nothing but further seeds at the end (of a fixed number) or more trials."""
+    more_seeds = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
+    if more_seeds and (before.looks is not None or now.looks is not None):
+        return False
+    more_trials = before.tune is not None and now.tune is not None and now.tune.trials > before.tune.trials
+    changes: dict[str, object] = {"seeds": before.seeds} if more_seeds else {}
+    if more_trials and now.tune and before.tune:
+        changes["tune"] = now.tune.model_copy(update={"trials": before.tune.trials})
+    return bool(changes) and now.model_copy(update=changes).identity == before.identity
 
 
 def first_difference(before: object, now: object, path: str = "") -> str:

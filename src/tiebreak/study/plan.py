@@ -28,6 +28,7 @@ from tiebreak.files import is_there
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
 from tiebreak.training.placement.placement import PrecisionChoice
 from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.recipe.space import Range, Ranges, Tuning, space_of
 
 DEFAULT_SEEDS = 5
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
@@ -63,6 +64,7 @@ class Contender(Plan):
     recipe: Recipe = Recipe()
     transforms: tuple[str, ...] = ()  # one after another, e.g. "permute-pixels", "test:blur(1.0)"
     train_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training split
+    search: Ranges = {}  # its own ranges of settings, where a study is tuned
 
     @field_validator("transforms")
     @classmethod
@@ -147,7 +149,7 @@ class Execution(Plan):
 
 
 # Settings that the first plans did not have: unless they say something, a plan keeps its hash.
-ADDED_SINCE = ("superiority",)
+ADDED_SINCE = ("superiority", "tune")
 
 
 class Study(Plan):
@@ -161,6 +163,22 @@ class Study(Plan):
     superiority: float | None = Field(default=None, gt=0, lt=1)  # whether one is better by so much is told
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+    tune: Tuning | None = None  # None: each contender keeps the recipe that it was given
+
+    @model_validator(mode="after")
+    def _searches_fit(self) -> "Study":
+        if self.tune is None:
+            return self
+        for contender in self.contenders:
+            self.space_of(contender)
+        searches = self.tune.searches
+        if searches is not None and self.looks is not None:
+            raise ValueError('seeds = "auto" searches anew in every seed; leave out searches')
+        if searches is not None and (len(self.seeds) % searches or searches == len(self.seeds)):
+            raise ValueError(
+                f"{searches} searches need several seeds each, such as {2 * searches}, got {len(self.seeds)}"
+            )
+        return self
 
     @model_validator(mode="after")
     def _rules_fit(self) -> "Study":
@@ -192,6 +210,29 @@ class Study(Plan):
                 raise ValueError(f"the {what} {twice[0]!r} is there twice{hint}")
         return self
 
+    def contender(self, label: str) -> Contender:
+        return next(contender for contender in self.contenders if contender.label == label)
+
+    def space_of(self, contender: Contender) -> dict[str, Range]:
+        """The settings of a contender that are searched, each with its range; none where nothing is tuned.
+
+        Raises: ValueError if one is no setting of its optimiser.
+        """
+        if self.tune is None:
+            return {}
+        try:
+            return space_of(contender.recipe, self.tune.search, contender.search)
+        except ValueError as error:
+            raise ValueError(f"{contender.label}: {error}") from None
+
+    @property
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The seeds that share a search: each its own, all, or so many to each of the searches."""
+        if self.tune is None or (self.tune.searches is None and not self.tune.once):
+            return tuple((seed,) for seed in self.seeds)
+        size = len(self.seeds) // (self.tune.searches or 1)
+        return tuple(self.seeds[start : start + size] for start in range(0, len(self.seeds), size))
+
     @property
     def identity(self) -> str:
         """A hash of all that decides the results, apart from the data's content and the machine."""
@@ -199,6 +240,9 @@ class Study(Plan):
         for name in ADDED_SINCE:
             if plan[name] == type(self).model_fields[name].default:
                 del plan[name]
+        for contender in plan["contenders"]:
+            if not contender["search"]:
+                del contender["search"]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 
@@ -226,6 +270,7 @@ def parse_contender(
     label: str | None = None,
     transforms: Sequence[str] = (),
     train_fraction: float = 1.0,
+    search: dict[str, Any] | None = None,
 ) -> Contender:
     """Read `model`, `model(arguments)` or `label=model(arguments)`, then any `@transform(arguments)`.
 
@@ -251,6 +296,7 @@ def parse_contender(
             recipe=recipe,
             transforms=(*in_text, *transforms),
             train_fraction=train_fraction,
+            search=search or {},
         )
     except ValidationError as error:
         raise StudyError(explain(error, Contender, TABLES)) from None
@@ -294,6 +340,7 @@ TABLES: dict[str, type[BaseModel]] = {
     "recipe": Recipe,
     "execution": Execution,
     "contenders": Contender,
+    "tune": Tuning,
 }
 
 

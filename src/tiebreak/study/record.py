@@ -5,7 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from tiebreak.data.facts import Count, Facts
-from tiebreak.results.run import Cost, History, Timing
+from tiebreak.results.run import Cost, History, Timing, Tuned
 from tiebreak.sealed import SCHEMA_VERSION
 from tiebreak.study.plan import Plan, Seed, Study
 from tiebreak.training.placement.placement import Machine, Placement
@@ -73,6 +73,7 @@ class RunRecord(Plan):
     machine: Machine | None = None  # what its last digits depend on, too
     stored: str | None = None  # ISO 8601, UTC
     files: dict[str, str] = Field(default_factory=dict)  # SHA-256 of the files beside it
+    tuned: Tuned | None = None  # how its recipe was found, where it was searched
     reused_from: str | None = None  # the study folder that it was copied from
 
     @property

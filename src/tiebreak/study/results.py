@@ -1,5 +1,8 @@
 """A study folder as `Results`: what its finished runs predicted, and the rule that its plan declares."""
 
+from collections.abc import Collection
+from typing import Any
+
 import numpy as np
 from jaxtyping import Int64
 
@@ -7,7 +10,7 @@ from tiebreak.errors import StudyError
 from tiebreak.results.results import ContenderRuns, Examples, Results, Rule
 from tiebreak.results.run import Run
 from tiebreak.study.alike import notes_on_runs
-from tiebreak.study.plan import Contender
+from tiebreak.study.plan import Contender, Study
 from tiebreak.study.record import RunRecord
 from tiebreak.study.store import StoredStudy
 from tiebreak.study.trial_notes import read_trials
@@ -29,7 +32,7 @@ def study_results(stored: StoredStudy) -> Results:
                 for seed, record in stored.runs[contender.label].items()
                 if record.status == "failed"
             },
-            recipe=in_words(contender),
+            recipe=in_words(contender, study.tune.search if study.tune else ()),
         )
         for contender in study.contenders
     )
@@ -50,6 +53,7 @@ def study_results(stored: StoredStudy) -> Results:
             superiority=study.superiority,
             baseline=study.baseline,
             looks=study.looks,
+            **_of_tuning(study),
         ),
         contenders=tuple(contender for contender in contenders if contender.runs),
         without_runs=tuple(contender for contender in contenders if not contender.runs),
@@ -57,13 +61,30 @@ def study_results(stored: StoredStudy) -> Results:
     )
 
 
-def in_words(contender: Contender) -> str:
-    """How a contender is trained: "5 epochs, Adam, lr 0.001", and what else is not as usual."""
+def _of_tuning(study: Study) -> dict[str, Any]:
+    """What a rule says of how contenders are tuned."""
+    if study.tune is None:
+        return {}
+    what, trials = " and ".join(study.tune.search), f"the best of {study.tune.trials} trials by validation"
+    how = (
+        f"searched by {study.tune.searches} searches" if study.tune.searches else "searched anew in each seed"
+    )
+    if study.tune.once:
+        how = "searched once"
+    halving = ", most of them stopped early" if study.tune.halving else ""
+    blocks = study.blocks if study.tune.searches else None
+    return {"tuning": f"{what} {how}, {trials}{halving}", "blocks": blocks, "once": study.tune.once}
+
+
+def in_words(contender: Contender, searched: Collection[str] = ()) -> str:
+    """How a contender is trained: "5 epochs, Adam, lr 0.001", and what else is neither usual nor searched."""
     recipe, usual = contender.recipe, Recipe()
     name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[recipe.optimizer]
-    told = [f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}", name, f"lr {recipe.lr:g}"]
+    told = [f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}", name]
+    if "lr" not in searched:
+        told.append(f"lr {recipe.lr:g}")
     for field, value in recipe:
-        if field not in ("epochs", "optimizer", "lr") and value != getattr(usual, field):
+        if field not in ("epochs", "optimizer", "lr", *searched) and value != getattr(usual, field):
             told.append(field.replace("_", " ") + ("" if value is True else f" {value}"))
     if contender.train_fraction < 1:
         told.append(f"{contender.train_fraction:.3g} of the training images")
@@ -81,6 +102,7 @@ def _run(stored: StoredStudy, record: RunRecord) -> Run:
         history=record.history,
         cost=record.cost,
         timing=record.timing,
+        tuned=record.tuned,
     )
 
 

@@ -25,6 +25,9 @@ from tiebreak.training.spec import RunSpec
 
 IDENTITY = re.compile(rb'"identity": "([0-9a-f]{64})"')
 
+# Where runs lie among study folders: those of searches, too.
+PLACES = ("*/runs/*/*/run.json", "*/earlier/*/*/run.json", "*/searches/*/runs/*/*/run.json")
+
 log = logging.getLogger(__name__)
 
 RunKey = tuple[str, int]  # label and seed
@@ -47,7 +50,7 @@ def run_identity(spec: RunSpec, data: ImageDataset) -> str:
 def find_runs(studies: Path, identities: Collection[str]) -> list[FoundRun]:
     """The finished runs of these identities in the study folders of a folder; damaged ones are left out."""
     found = []
-    for path in sorted((*studies.glob("*/runs/*/*/run.json"), *studies.glob("*/earlier/*/*/run.json"))):
+    for path in sorted(path for pattern in PLACES for path in studies.glob(pattern)):
         study = path.parents[3]
         place = path.parent.relative_to(study)
         if study.is_symlink() or not _is_ours(study):
@@ -128,14 +131,16 @@ def reuse_runs(
     wanted: Mapping[RunKey, str],
     found: Iterable[FoundRun],
     machine_of: Callable[[str], Machine],
+    studies: Path | None = None,
 ) -> Iterator[RunRecord]:
     """Copy what is found of some runs into a study folder, where training would give the very same bytes.
 
-    Arguments: `wanted` - identities by label and seed; `machine_of` - how a contender would be computed now.
+    Arguments: `wanted` - identities by label and seed; `machine_of` - how a contender would be computed now;
+    `studies` - the folder in which they were found, by default the one that `folder` is in.
 
     Raises: StudyError if the folder cannot be written.
     """
-    missing = dict(wanted)
+    missing, studies = dict(wanted), studies or folder.parent
     for run in found:
         for key in [key for key, identity in missing.items() if identity == run.record.identity]:
             if run.record.resumed_inexactly or run.record.machine != machine_of(key[0]):
@@ -144,8 +149,8 @@ def reuse_runs(
             if not files:
                 break
             del missing[key]
-            origin = run.record.reused_from or f"{run.study.name}/{run.place.as_posix()}"
-            changes = {"contender": key[0], "seed": key[1], "reused_from": origin}
+            origin = run.record.reused_from or (run.study.relative_to(studies) / run.place).as_posix()
+            changes = {"contender": key[0], "seed": key[1], "reused_from": origin, "tuned": None}
             yield write_record(folder, run.record.model_copy(update=changes), files)
 
 

@@ -24,6 +24,7 @@ from tiebreak.study.plan import (
     parse_contender,
 )
 from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.recipe.space import Tuning
 
 
 def _lay_over(table: object, changes: dict[str, Any]) -> object:
@@ -39,6 +40,7 @@ class ContenderEntry(Plan):
     recipe: dict[str, Any] = Field(default_factory=dict)  # what differs from the study's recipe
     transforms: tuple[str, ...] = ()  # of its images, after those that stand in `model` behind an @
     train_fraction: float = 1.0  # of the training split
+    search: dict[str, Any] = Field(default_factory=dict)  # its own ranges, where the study is tuned
 
     @model_validator(mode="before")
     @classmethod
@@ -66,6 +68,7 @@ class StudyFile(Plan):
     equivalence: float | None = None
     superiority: float | None = None
     baseline: str | None = None
+    tune: Tuning | None = None
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()
     recipe: Recipe = Recipe()
@@ -79,6 +82,7 @@ PLACES: dict[str, tuple[str, str]] = {
     **{key: ("recipe", key) for key in Recipe.model_fields},
     **{key: ("execution", key) for key in Execution.model_fields},
 }
+PLACES |= {key: ("tune", key) for key in ("trials", "searches", "halving")} | {"tune_once": ("tune", "once")}
 PLACES["dataset"] = PLACES.pop("name")  # "name" alone would not say of what
 
 
@@ -94,6 +98,8 @@ def sort_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
         if name not in PLACES:
             raise StudyError(f'unknown setting "{name}". {did_you_mean(name, PLACES)}')
         table, key = PLACES[name]
+        if name == "tune" and isinstance(value, str | list | tuple):
+            table, key = "tune", "search"
         if isinstance(value, BaseModel):
             value = value.model_dump(exclude_unset=True)
         if not table and isinstance(value, Mapping):
@@ -150,6 +156,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
                 label=entry.label,
                 transforms=entry.transforms,
                 train_fraction=entry.train_fraction,
+                search=entry.search,
             )
             for entry in file.contenders
         ),
@@ -159,5 +166,6 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         superiority=file.superiority,
         baseline=file.baseline,
         data=file.data,
+        tune=file.tune,
     )
     return study, file.execution, file.out and file.out.expanduser()

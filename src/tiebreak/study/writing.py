@@ -15,7 +15,7 @@ from tiebreak.data.facts import few_val_images
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
 from tiebreak.sealed import SCHEMA_VERSION, digest, write_sealed
-from tiebreak.study.growth import first_difference, only_adds_seeds, seeds_seen, tell_added, utc_now
+from tiebreak.study.growth import first_difference, only_grows, seeds_seen, tell_added, utc_now
 from tiebreak.study.lock import HOLDER, LOCK, study_lock
 from tiebreak.study.plan import Contender, Study
 from tiebreak.study.record import DataFacts, Environment, RunRecord, SeedsAdded, StudyHeader
@@ -65,7 +65,7 @@ def begin_study(
         return StoredStudy(folder=folder, header=header, runs={c.label: {} for c in study.contenders})
     stored = read_study(folder)
     same_data = stored.header.data.fingerprint == data.fingerprint
-    if same_data and only_adds_seeds(stored.study, study):
+    if same_data and only_grows(stored.study, study):
         unnamed = {
             label: {seed: run for seed, run in by_seed.items() if run.identity is None}
             for label, by_seed in stored.runs.items()

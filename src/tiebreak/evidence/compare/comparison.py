@@ -52,6 +52,7 @@ class Comparison:
     test_variance: float  # B
     test_error: float | None = None  # standard error of B
     n_seeds: int  # pairs; for unpaired seeds, those of the contender that has fewer
+    seeds_a_search: int = 1  # whose scores were averaged, if more: then `n_seeds` counts searches
     n_examples: int
     n_groups: int | None = None  # set where examples were taken in groups, which then count as the examples
     lowest: float | None  # no score leaves lowest .. highest; None: a loss

@@ -40,6 +40,7 @@ def has_own_design(results: Results) -> bool:
         or results.measure is Measure.SCORES
         or results.rule.checkpoints
         or results.examples.groups is not None
+        or results.rule.blocks is not None
         or any(contender.own is not None for contender in results.contenders)
     )
 
@@ -58,7 +59,7 @@ def rank_by_design(results: Results) -> Ranking:
 
     few = set()
     if rule.pairing is not Pairing.FOLDS and not rule.checkpoints:
-        few = {label for label in labels if len(values[label]) < RANKABLE}
+        few = {label for label in labels if len(_by_search(values[label], rule.blocks)) < RANKABLE}
     return rank(means, versus, few, baseline=rule.baseline, level=rule.level)
 
 
@@ -92,6 +93,8 @@ def compare_by_design(
         return compare_folds(
             rows_a, rows_b, _folds(results, a, rows_a, images), level=rule.level, bound=bound
         )
+    if rule.blocks is not None:
+        return _over_searches(rows_a, rows_b, rule.blocks, bound, rule.level)
     common = sorted(rows_a.keys() & rows_b.keys())
     if (
         min(len(rows_a), len(rows_b)) == 1
@@ -103,6 +106,31 @@ def compare_by_design(
     if rule.pairing is Pairing.PAIRED and len(common) >= 2:
         return _paired(rows_a, rows_b, common, bound, rule.level, groups_of_all)
     return _unpaired(rows_a, rows_b, bound, rule.level, groups_of_all)
+
+
+def _over_searches(
+    rows_a: Rows, rows_b: Rows, blocks: Sequence[tuple[int, ...]], bound: float | None, level: float
+) -> Comparison:
+    """Compare searches: seeds that share one are luck of the seed only, so their scores are averaged."""
+    shared = rows_a.keys() & rows_b.keys()
+    a, b = (_by_search({seed: rows[seed] for seed in sorted(shared)}, blocks) for rows in (rows_a, rows_b))
+    if not a:
+        raise EvidenceError(f"the contenders have no seed in common ({sorted(rows_a)} and {sorted(rows_b)}).")
+    scores = np.stack(list(a.values())) - np.stack(list(b.values()))
+    found = compare_scores(scores, bound=bound, level=level)
+    return replace(
+        found,
+        seeds_a_search=len(blocks[0]),
+        missing_seeds=tuple(sorted(rows_a.keys() ^ rows_b.keys())),
+    )
+
+
+def _by_search(rows: Rows, blocks: Sequence[tuple[int, ...]] | None) -> Rows:
+    """The mean of the rows of seeds that share a search, by the first of them."""
+    if blocks is None:
+        return rows
+    there = [[seed for seed in block if seed in rows] for block in blocks]
+    return {seeds[0]: np.mean([rows[seed] for seed in seeds], axis=0) for seeds in there if seeds}
 
 
 def _paired(

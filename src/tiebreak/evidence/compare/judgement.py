@@ -13,6 +13,9 @@ from tiebreak.evidence.compare.until_decided import LookState, sequential_verdic
 from tiebreak.evidence.compare.verdict import Verdict, equivalence_p, judge, superiority_p
 from tiebreak.results.results import Measure, Results
 
+ABOUT_ONE_SEARCH = (
+    " This is about these configurations, not about the contenders: another search may find others."
+)
 MANY_SEEDS = 10  # from which on a correlation over seeds says something
 
 
@@ -66,7 +69,8 @@ def judge_study(results: Results) -> Judged:
                 a=a,
                 b=b,
                 verdict=verdict,
-                sentence=sentence(verdict, a, b, unit=unit, scale=scale),
+                sentence=sentence(verdict, _named(results, a), _named(results, b), unit=unit, scale=scale)
+                + (ABOUT_ONE_SEARCH if rule.once else ""),
                 scope=scope(results, a, b),
                 time_taken=time_taken(results, a, b),
             )
@@ -75,6 +79,14 @@ def judge_study(results: Results) -> Judged:
         looks=looks,
         notes=all_notes(results, ranking, looks),
     )
+
+
+def _named(results: Results, label: str) -> str:
+    """A contender in a sentence; where one search chose its recipe, with what that chose."""
+    tuned = next((run.tuned for run in results.of(label).runs.values() if run.tuned), None)
+    if tuned is None or not results.rule.once:
+        return label
+    return f"{label} at {', '.join(f'{name} {value:g}' for name, value in tuned.values.items())}"
 
 
 def rank_contenders(results: Results) -> Ranking | None:

@@ -20,9 +20,10 @@ def _recipes(results: Results, a: str, b: str) -> str | None:
     of_a, of_b = results.of(a).recipe, results.of(b).recipe
     if of_a is None or of_b is None:
         return None
+    tuned = results.rule.tuning or "tuned for neither"
     if of_a == of_b:
-        return f"for this recipe ({of_a}, tuned for neither)"
-    return f"for these recipes ({a}: {of_a}; {b}: {of_b}; tuned for neither)"
+        return f"for this recipe ({of_a}, {tuned})"
+    return f"for these recipes ({a}: {of_a}; {b}: {of_b}; {tuned})"
 
 
 def _if_it_ends(results: Results, a: str, b: str) -> str | None:

@@ -62,7 +62,8 @@ def _undecided(verdict: Verdict, a: str, b: str, unit: str, scale: float) -> str
     if (
         comparison.n_seeds == 2 and comparison.method is not Method.FOLDS
     ):  # their interval says nothing that a reader could use
-        return f"undecided: 2 seeds cannot tell; {seen} ({_data(comparison)}). {_advice(verdict)}{warnings}"
+        what = "seeds" if comparison.seeds_a_search == 1 else "searches"
+        return f"undecided: 2 {what} cannot tell; {seen} ({_data(comparison)}). {_advice(verdict)}{warnings}"
     return f"undecided: {seen} {facts}. {_could_have_shown(verdict, unit, scale)}{_advice(verdict)}{warnings}"
 
 
@@ -87,10 +88,13 @@ def _advice(verdict: Verdict) -> str:
     if comparison.method is Method.CHECKPOINTS and step.total is not None:
         return f"If the true difference is near this, about {step.total:,} test images would decide it."
     if comparison.method is Method.ONE_SEED:
-        return "Train at least 3 seeds."
+        return "Train at least 3 seeds." if comparison.seeds_a_search == 1 else "Search at least 3 times."
     if comparison.n_seeds == 2:
+        if comparison.seeds_a_search > 1:
+            return "Search a third time: two searches show too little of the luck of searching."
         return "Train a third seed: two show too little of the luck of the seed."
-    seeds = f"{step.seeds or 0:,} seeds in all on these test images"
+    what = "seeds" if comparison.seeds_a_search == 1 else "searches"
+    seeds = f"{step.seeds or 0:,} {what} in all on these test images"
     chance = step.chance or 0.0
     if step.need is Need.MORE_SEEDS and step.total is not None:
         return f"About {seeds} would decide it with a chance of {_chance(chance, 'about ')}."
@@ -168,6 +172,8 @@ def _data(comparison: Comparison) -> str:
     n, m = comparison.n_seeds, comparison.n_examples
     if comparison.method is Method.FOLDS:
         return f"{n:,} folds, Nadeau-Bengio's correction; {m:,} test images"
+    if comparison.seeds_a_search > 1:
+        return f"{n:,} searches of {comparison.seeds_a_search} paired seeds each, {m:,} test images"
     kind = "unpaired " if comparison.method is Method.UNPAIRED else "paired "
     parts = [f"{n:,} {kind}seed{'s' if n > 1 else ''}" if n > 1 else "1 seed", f"{m:,} test images"]
     if comparison.n_groups is not None:

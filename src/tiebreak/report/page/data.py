@@ -15,6 +15,7 @@ from tiebreak.evidence.describe.curves import Overfitting, find_overfitting
 from tiebreak.evidence.describe.mistakes import Mistakes, find_mistakes, most_disputed, seed_disagreement
 from tiebreak.evidence.describe.predictions import Predicted, common_seeds, predicted_by
 from tiebreak.evidence.describe.quality import ContenderSummary
+from tiebreak.evidence.describe.tuning import Searches
 from tiebreak.report.page.live import LiveModel
 from tiebreak.report.page.sheet import Sheet
 from tiebreak.report.text.explained import curves_of, explanation_as_json
@@ -123,6 +124,7 @@ def chart_data(findings: Findings, look: Look, material: Material) -> dict[str, 
             }
             for model in material.live
         ],
+        "tuning": [_tuning(searches, short) for searches in findings.searches],
         "explanation": findings.explained and explanation_as_json(findings.explained),
         "curves": list(curves_of(findings.explained)) if findings.explained else [],
     }
@@ -154,6 +156,20 @@ def _contender(
         "reliability": [_bin(entry) for entry in calibration.bins],
         "reliabilityScaled": [_bin(entry) for entry in calibration.bins_scaled],
         "temperature": calibration.temperature.mean,
+    }
+
+
+def _tuning(searches: Searches, short: dict[str, str]) -> dict[str, Any]:
+    """A contender's trials: what each setting gave, and what the best of 1, 2, ... reaches."""
+    tried = [trial for trial in searches.trials if trial.val_acc is not None]
+    return {
+        "label": searches.label,
+        "short": short[searches.label],
+        "settings": {name: [trial.values[name] for trial in tried] for name in tried[0].values}
+        if tried
+        else {},
+        "accuracy": [trial.val_acc for trial in tried],
+        "curve": searches.curve and asdict(searches.curve),
     }
 
 

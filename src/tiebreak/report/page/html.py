@@ -19,7 +19,7 @@ from tiebreak.files import atomic_write
 from tiebreak.report.page.data import Material, as_data_uri, chart_data, look_at
 from tiebreak.report.page.live import LiveModel, compress
 from tiebreak.report.page.sheet import as_png, draw_grid
-from tiebreak.report.text.findings import Findings, summary_sentence
+from tiebreak.report.text.findings import Findings, summary_sentence, tuning_sentences
 from tiebreak.report.text.labels import short_labels
 from tiebreak.report.text.tables import (
     gradient_table,
@@ -61,6 +61,9 @@ def write_page(path: Path, findings: Findings, material: Material) -> None:
             summary=_summary(findings),
             ranking=ranking_table(findings.ranking) if findings.ranking and findings.is_ranked else None,
             uncertainty=uncertainty,
+            tuning=tuning_sentences(findings),
+            settings=list(findings.searches[0].found[0].values) if findings.searches else [],
+            bands=any(searches.curve for searches in findings.searches),
             look=look,
             not_overfitting=[
                 summary.label

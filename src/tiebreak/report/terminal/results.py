@@ -4,7 +4,7 @@ from rich.console import Console
 
 from tiebreak.evidence.compare.judgement import uncertainty
 from tiebreak.report.terminal.tables import print_table, say
-from tiebreak.report.text.findings import Findings, summary_sentence
+from tiebreak.report.text.findings import Findings, summary_sentence, tuning_sentences
 from tiebreak.report.text.tables import ranking_table, summary_table
 
 
@@ -37,5 +37,7 @@ def _print_verdicts(findings: Findings, console: Console) -> None:
         for line in (judgement.beside, uncertainty(judgement.verdict.comparison)):
             if line:
                 say(f"  {line}", console)
+    for line in tuning_sentences(findings):
+        say(line, console)
     if len(findings.told) < len(findings.judgements):
         say(f"All {len(findings.judgements)} pairs, one by one: in report.html, or with --json.", console)

@@ -3,13 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.verdict import Outcome
 from tiebreak.evidence.describe.quality import ContenderSummary
+from tiebreak.evidence.describe.tuning import Searches, compare_curves, searches_of
 from tiebreak.report.palette import contender_colours
 from tiebreak.report.text.explained import Explained
+from tiebreak.report.text.tables import duration
 from tiebreak.results.results import Results
 
 FEW = 3  # pairs, and names, that are told one by one
@@ -37,6 +40,12 @@ class Findings:
     def is_ranked(self) -> bool:
         """Whether there are more than two contenders to be put in order."""
         return self.explained is None and self.ranking is not None and len(self.ranking.standings) > 2
+
+    @cached_property
+    def searches(self) -> tuple[Searches, ...]:
+        """What tuning found, of each contender that was tuned."""
+        found = (searches_of(self.results, label) for label in self.results.labels)
+        return tuple(each for each in found if each is not None)
 
     @property
     def told(self) -> tuple[Judgement, ...]:
@@ -73,6 +82,29 @@ def summary_sentence(ranking: Ranking, judgements: Sequence[Judgement]) -> str:
         (undecided, "is", "are", "undecided"),
     )
     return f"{who}; of {len(judgements)} pairs {told}."
+
+
+def tuning_sentences(findings: Findings) -> list[str]:
+    """What the searches chose and cost, and who leads with how many trials."""
+    told = [_chosen(searches) for searches in findings.searches]
+    curves = {each.label: each.curve for each in findings.searches if each.curve is not None}
+    for judgement in findings.told:
+        a, b = curves.get(judgement.a), curves.get(judgement.b)
+        if a is not None and b is not None and (text := compare_curves(a, b)):
+            told.append(f"Expected test accuracy of the best trial: {text}.")
+    return told
+
+
+def _chosen(searches: Searches) -> str:
+    names = searches.found[0].values
+    chosen = [f"{name} {_from_to([search.values[name] for search in searches.found])}" for name in names]
+    count, spent = len(searches.trials), duration(searches.seconds)
+    return f"{searches.label} was tuned to {', '.join(chosen)}; its {count} trials took {spent} of training."
+
+
+def _from_to(values: Sequence[float]) -> str:
+    low, high = min(values), max(values)
+    return f"{low:g}" if low == high else f"{low:g} to {high:g}"
 
 
 def on_top(judgements: Sequence[Judgement]) -> list[Judgement]:

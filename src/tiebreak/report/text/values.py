@@ -11,6 +11,7 @@ from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.until_decided import LookState
 from tiebreak.evidence.describe.quality import ContenderSummary, Spread
+from tiebreak.evidence.describe.tuning import Searches
 from tiebreak.evidence.plan.budget import Budget
 from tiebreak.results.results import Measure
 
@@ -40,6 +41,17 @@ def contender_as_json(summary: ContenderSummary) -> dict[str, Any]:
         "seeds": list(summary.seeds),
         "failed": {str(seed): reason for seed, reason in summary.failed.items()},
         "missing": list(summary.missing),
+    }
+
+
+def tuned_as_json(searches: Searches) -> dict[str, Any]:
+    """The entry `tuned` of a contender: what its searches chose, and what they cost."""
+    return {
+        "values": [search.values for search in searches.found],
+        "search_seeds": [search.seed for search in searches.found],
+        "chosen": [search.trial for search in searches.found],
+        "trials": len(searches.found[0].trials),
+        "seconds": searches.seconds,
     }
 
 

@@ -33,6 +33,7 @@ class Task:
     run: RunId
     spec: RunSpec
     checkpoint: bytes | None = None  # to go on from
+    until: int | None = None  # the epoch after which it is left, with a checkpoint; None: it goes to its end
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +60,7 @@ def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = N
 
     A run that diverges, does not fit the device's memory or whose model fails has failed; the study goes on.
     """
+    epoch = 0
     device = choose_device(execution.device)
     with thread_count(execution.threads):
         try:
@@ -76,6 +78,10 @@ def compute(task: Task, data: ImageDataset, execution: Execution, stop: Stop = N
                     yield RunFinished(result=news, device=str(device), threads=threads)
                 else:
                     yield news
+                if isinstance(news, EpochResult):
+                    epoch = news.epoch
+                if isinstance(news, Checkpoint) and epoch == task.until:
+                    return
         except (DivergedError, DeviceMemoryError, ModelError) as error:
             yield RunFailure(reason=str(error))
 

@@ -10,7 +10,7 @@ const NARROW = () => innerWidth < 600;
 const SHARE = { minallowed: 0, maxallowed: 100 }; // no axis of a percentage goes beyond
 const hidden = new Set(); // labels that a legend has unticked
 const shown = () => DATA.contenders.filter((c) => !hidden.has(c.label));
-const WITH_LEGEND = ["loss-chart", "acc-chart", "cost-chart", "reliability-chart"];
+const WITH_LEGEND = ["loss-chart", "acc-chart", "setting-chart", "tuning-chart", "cost-chart", "reliability-chart"];
 
 /** Text that Plotly shows as it is: it reads some tags, entities and formulas in labels. */
 function plain(text) {
@@ -94,6 +94,32 @@ const CHARTS = {
       xaxis: axis(titles[by], { type: wide ? "log" : "linear", range: limits }),
       yaxis: axis("test accuracy (%)", { range: [from, to] }),
     }];
+  },
+  "setting-chart"() {
+    const name = element("setting").value, values = DATA.tuning.flatMap((t) => t.settings[name] || []);
+    const wide = Math.min(...values) > 0 && Math.max(...values) > 8 * Math.min(...values);
+    const traces = DATA.tuning.filter((t) => !hidden.has(t.label)).map((t) => ({
+      type: "scatter", mode: "markers", name: plain(t.label), x: t.settings[name], y: t.accuracy.map((value) => 100 * value),
+      marker: { color: colourOf(t.label), size: 9, opacity: 0.8 },
+      hovertemplate: `${plain(t.label)}<br>${plain(name)} %{x:.3g}: %{y:.1f}%<extra></extra>`,
+    }));
+    return [traces, { xaxis: axis(plain(name), { type: wide ? "log" : "linear" }), yaxis: axis("validation accuracy (%)") }];
+  },
+  "tuning-chart"() {
+    const tuned = DATA.tuning.filter((t) => t.curve && !hidden.has(t.label));
+    const traces = tuned.flatMap((t) => {
+      const colour = colourOf(t.label), x = range(t.curve.test_acc.length).map((i) => i + 1);
+      const line = (values, more) => ({ type: "scatter", mode: "lines", x, y: values.map((value) => 100 * value), line: { width: 0 }, hoverinfo: "skip", ...more });
+      return [
+        line(t.curve.val_low, {}),
+        line(t.curve.val_high, { fill: "tonexty", fillcolor: faint(colour, 0.12) }),
+        line(t.curve.test_acc, {
+          mode: "lines+markers", name: plain(t.label), line: { color: colour }, hoverinfo: "all",
+          hovertemplate: `${plain(t.label)}<br>best of %{x}: %{y:.1f}%<extra></extra>`,
+        }),
+      ];
+    });
+    return [traces, { xaxis: axis("trials", { dtick: 1, tick0: 1 }), yaxis: axis("accuracy (%)") }];
   },
   "class-acc-chart"() {
     const { entries, a, b } = shownClasses();

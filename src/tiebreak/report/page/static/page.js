@@ -323,6 +323,7 @@ if (DATA.contenders.length > 6) element("show-train").checked = false;
 for (const id of ["single-seeds", "show-train"])
   element(id).addEventListener("change", () => ["loss-chart", "acc-chart"].forEach(draw));
 element("cost-axis").addEventListener("change", () => draw("cost-chart"));
+element("setting")?.addEventListener("change", () => draw("setting-chart"));
 element("scaled").addEventListener("change", () => draw("reliability-chart"));
 showPair();
 drawAll();

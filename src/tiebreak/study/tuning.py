@@ -1,0 +1,284 @@
+"""Contenders tuned alike: each search is a study of its own, in which a contender's points compete.
+
+STUDY/searches/seed-<n>/         the search of one seed: a study whose contenders are `cnn#1`, `cnn#2`, ...
+STUDY/searches/with-seed-<n>-*/  what it chose, trained with the other seeds that share the search
+STUDY/runs/                      the best trial of each contender, by validation accuracy
+
+So trials are stored, resumed and used again as runs are. The test images choose nothing.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import CheckpointError, StudyError
+from tiebreak.results.run import Trial, Tuned
+from tiebreak.sealed import read_sealed
+from tiebreak.study.driver import Event, check_plan, run_study
+from tiebreak.study.environment import describe_environment
+from tiebreak.study.growth import only_grows, seeds_seen, tell_added
+from tiebreak.study.lock import study_lock
+from tiebreak.study.plan import Contender, Execution, Study
+from tiebreak.study.record import RunRecord, SeedsAdded, StudyHeader
+from tiebreak.study.stop import StopRequest
+from tiebreak.study.store import PREDICTIONS, WEIGHTS, StoredStudy, read_study, stored_checkpoint
+from tiebreak.study.trial_notes import keep_trials
+from tiebreak.study.writing import begin_study, check_place, data_facts, extend_study, write_record
+from tiebreak.training.checkpoint import read_checkpoint
+from tiebreak.training.loop import EpochResult
+from tiebreak.training.recipe.search import rungs, search_points, survivors
+from tiebreak.training.recipe.space import Tuning
+
+SEARCHES = "searches"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """A part of the work: whoever is given it must exhaust its events before asking for the next."""
+
+    title: str
+    study: Study  # what is trained in it
+    events: Iterator[Event]
+
+
+def run_searches(
+    study: Study,
+    data: ImageDataset,
+    folder: Path,
+    execution: Execution,
+    seeds: Collection[int] | None = None,
+    stop: StopRequest | None = None,
+) -> Iterator[Step]:
+    """Search for each contender's best recipe, and fill the study's folder with the runs of the best.
+
+    `seeds`: of the plan, those to be there afterwards.
+
+    Raises: as `run_study`.
+    """
+    tuning, stop = _tuning_of(study), stop or StopRequest()
+    val_size = data.val_size(study.data.val_size)
+    notes = check_plan(study, data, val_size, execution)
+    check_place(folder)
+    with study_lock(folder):
+        added = _seeds_added(folder, study)
+        begin_study(folder, study, data_facts(data, val_size), describe_environment(), added)
+        keep_trials(folder, notes)
+        for block in study.blocks:
+            asked = [seed for seed in block if seeds is None or seed in seeds]
+            if not asked:
+                continue
+            first, place = block[0], folder / SEARCHES / f"seed-{block[0]}"
+            search = search_study(study, first)
+            yield from _search(search, tuning, data, place, execution, stop)
+            found = choose(study, read_study(place), tuning)
+            for label, record in found.items():
+                _adopt(folder, label, record, read_study(place))
+            if others := [seed for seed in asked if seed != first]:
+                yield from _train_with(study, found, others, data, folder, execution, stop)
+
+
+def search_study(study: Study, seed: int) -> Study:
+    """The search of one seed: every contender with every point, `cnn#1` to `cnn#T`."""
+    tuning = _tuning_of(study)
+    points = [
+        contender.model_copy(
+            update={
+                "label": f"{contender.label}#{trial}",
+                "recipe": contender.recipe.model_copy(update=point),
+                "search": {},
+            }
+        )
+        for contender in study.contenders
+        for trial, point in enumerate(search_points(study.space_of(contender), seed, tuning.trials), start=1)
+    ]
+    return Study(contenders=tuple(points), seeds=(seed,), data=study.data, level=study.level)
+
+
+def _search(
+    search: Study, tuning: Tuning, data: ImageDataset, place: Path, execution: Execution, stop: StopRequest
+) -> Iterator[Step]:
+    """Train all points of a search, or by halving fewer and fewer of them further and further."""
+    title, studies = f"Search of seed {search.seeds[0]}: ", place.parents[2]
+    search = extend_study(place, search)
+    if not tuning.halving:
+        events = run_study(search, data, place, execution, stop=stop, studies=studies)
+        yield Step(title=f"{title}{tuning.trials} trials each", study=search, events=events)
+        return
+    going = _trials_by_contender(search)
+    ends = {label: rungs(search.contender(f"{label}#1").recipe.epochs, tuning.trials) for label in going}
+    for rung in range(max(map(len, ends.values()))):
+        until = {
+            f"{label}#{trial}": ends[label][min(rung, len(ends[label]) - 1)]
+            for label, trials in going.items()
+            for trial in trials
+        }
+        part = search.model_copy(
+            update={"contenders": tuple(c for c in search.contenders if c.label in until)}
+        )
+        events = run_study(search, data, place, execution, stop=stop, studies=studies, until=until)
+        epochs = " or ".join(map(str, sorted(set(until.values()))))
+        yield Step(title=f"{title}{len(until)} trials up to epoch {epochs}", study=part, events=events)
+        stored = read_study(place)
+        for label, trials in going.items():
+            if rung + 1 < len(ends[label]):
+                scores = {trial: _score(stored, f"{label}#{trial}", search.seeds[0]) for trial in trials}
+                going[label] = survivors(trials, scores)
+
+
+def choose(study: Study, stored: StoredStudy, tuning: Tuning) -> dict[str, RunRecord]:
+    """The record of each contender's best trial: that of the highest validation accuracy after the last
+    epoch, of equal ones that of the lowest loss. If all failed, the first failure.
+    """
+    (seed,) = stored.study.seeds
+    found = {}
+    for contender in study.contenders:
+        points = search_points(study.space_of(contender), seed, tuning.trials)
+        records = {
+            trial: stored.runs[f"{contender.label}#{trial}"].get(seed)
+            for trial in range(1, tuning.trials + 1)
+        }
+        finished = {trial: record for trial, record in records.items() if record and record.history}
+        tried = tuple(
+            _tried(stored, f"{contender.label}#{trial}", point, records[trial])
+            for trial, point in enumerate(points, start=1)
+        )
+        if finished:
+            best = max(finished, key=lambda trial: _score(stored, f"{contender.label}#{trial}", seed))
+            tuned = Tuned(values=points[best - 1], trial=best, seed=seed, trials=tried)
+            found[contender.label] = finished[best].model_copy(update={"tuned": tuned})
+        else:
+            failed = next(record for record in records.values() if record is not None)
+            reason = f"all {tuning.trials} trials failed, the first: {failed.reason}"
+            found[contender.label] = failed.model_copy(update={"reason": reason})
+    return found
+
+
+def _score(stored: StoredStudy, label: str, seed: int) -> tuple[float, float]:
+    """Validation accuracy and minus the loss, after the last epoch so far; a failed trial is the worst."""
+    record = stored.runs[label].get(seed)
+    if record is not None and record.history is None:
+        return (-1.0, 0.0)
+    if record is not None and record.history is not None:
+        return record.history["val_acc"][-1], -record.history["val_loss"][-1]
+    epochs = _paused_epochs(stored, label, seed)
+    return (epochs[-1].val_acc, -epochs[-1].val_loss) if epochs else (-1.0, 0.0)
+
+
+def _paused_epochs(stored: StoredStudy, label: str, seed: int) -> tuple[EpochResult, ...]:
+    """The epochs that a trial was trained before it was left behind.
+
+    Raises: StudyError if its checkpoint is damaged.
+    """
+    content = stored_checkpoint(stored.folder, label, seed)
+    try:
+        return read_checkpoint(content, {})[0].epochs if content is not None else ()
+    except CheckpointError as error:
+        raise StudyError(f"{stored.folder}, {label}: {error}") from None
+
+
+def _tried(stored: StoredStudy, label: str, point: dict[str, float], record: RunRecord | None) -> Trial:
+    """What is kept of a trial beside the winner."""
+    if record is not None and record.history and record.timing:
+        return Trial(
+            values=point,
+            val_acc=record.history["val_acc"][-1],
+            val_loss=record.history["val_loss"][-1],
+            test_acc=record.test_acc,
+            epochs=len(record.history["val_acc"]),
+            seconds=record.timing.train_seconds,
+        )
+    if record is not None:
+        return Trial(values=point, val_acc=None, val_loss=None, test_acc=None, epochs=0, seconds=0.0)
+    epochs = _paused_epochs(stored, label, stored.study.seeds[0])
+    return Trial(
+        values=point,
+        val_acc=epochs[-1].val_acc if epochs else None,
+        val_loss=epochs[-1].val_loss if epochs else None,
+        test_acc=None,
+        epochs=len(epochs),
+        seconds=sum(epoch.train_seconds for epoch in epochs),
+    )
+
+
+def _train_with(
+    study: Study,
+    found: Mapping[str, RunRecord],
+    seeds: list[int],
+    data: ImageDataset,
+    folder: Path,
+    execution: Execution,
+    stop: StopRequest,
+) -> Iterator[Step]:
+    """Train what a search has chosen with the other seeds that share it."""
+    chosen = {label: record.tuned for label, record in found.items() if record.tuned}
+    for label in found.keys() - chosen.keys():
+        for seed in seeds:
+            write_record(folder, found[label].model_copy(update={"contender": label, "seed": seed}), {})
+    if not chosen:
+        return
+    part = study.model_copy(
+        update={
+            "contenders": tuple(_at(study.contender(label), tuned) for label, tuned in chosen.items()),
+            "seeds": tuple(seeds),
+            "tune": None,
+            "baseline": None,
+        }
+    )
+    first = next(iter(chosen.values())).seed
+    place = folder / SEARCHES / f"with-seed-{first}-{part.identity[:6]}"
+    events = run_study(part, data, place, execution, stop=stop, studies=folder.parent)
+    yield Step(title=f"What seed {first} chose, with {len(seeds)} further seeds", study=part, events=events)
+    stored = read_study(place)
+    for label, tuned in chosen.items():
+        for record in stored.runs[label].values():
+            own = Tuned(values=tuned.values, trial=tuned.trial, seed=tuned.seed, trials=())
+            _adopt(folder, label, record.model_copy(update={"tuned": own}), stored)
+
+
+def _at(contender: Contender, tuned: Tuned) -> Contender:
+    recipe = contender.recipe.model_copy(update=dict(tuned.values))
+    return contender.model_copy(update={"recipe": recipe, "search": {}})
+
+
+def _adopt(folder: Path, label: str, record: RunRecord, source: StoredStudy) -> None:
+    """Copy a run of a search into the study's own runs, if it is not there yet.
+
+    Raises: StudyError if a file is damaged or the folder cannot be written.
+    """
+    there = read_study(folder).runs[label].get(record.seed)
+    if there is not None and (there.identity, there.tuned) == (record.identity, record.tuned):
+        return
+    files = {}
+    if record.status == "finished":
+        files = {
+            name: source.run_file(record.contender, record.seed, name) for name in (PREDICTIONS, WEIGHTS)
+        }
+    write_record(folder, record.model_copy(update={"contender": label}), files)
+
+
+def _trials_by_contender(search: Study) -> dict[str, list[int]]:
+    found: dict[str, list[int]] = {}
+    for point in search.contenders:
+        label, _, trial = point.label.rpartition("#")
+        found.setdefault(label, []).append(int(trial))
+    return found
+
+
+def _tuning_of(study: Study) -> Tuning:
+    if study.tune is None:
+        raise StudyError("this study has nothing to tune; declare a search, as in --tune lr.")
+    return study.tune
+
+
+def _seeds_added(folder: Path, study: Study) -> tuple[SeedsAdded, ...]:
+    """What is to be told if this study, with fewer seeds, could be looked at before; here or beside it."""
+    nearest: tuple[SeedsAdded, ...] = ()
+    seen = 0
+    for place in sorted({folder, *(path.parent for path in folder.parent.glob("*/study.json"))}):
+        header = read_sealed(place, "study.json", StudyHeader, "") if place.is_dir() else None
+        if header is not None and header.study.tune is not None and only_grows(header.study, study):
+            count = seeds_seen(read_study(place).runs)
+            if count > seen:
+                nearest, seen = header.seeds_added, count
+    return tell_added(seen, study, nearest)

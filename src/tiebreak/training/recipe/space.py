@@ -1,0 +1,130 @@
+"""Where a recipe's settings are searched, as plain values: a range for each.
+
+A search is given by text, `lr` or `lr=1e-4..1e-2`, several with commas between; without a range it is the
+usual one for the contender's optimiser.
+"""
+
+import contextlib
+import math
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tiebreak.training.recipe.recipe import Recipe
+
+
+class Range(BaseModel):
+    """From where to where a setting is searched."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    low: float
+    high: float
+    log: bool = True  # evenly over its logarithm
+
+    @model_validator(mode="after")
+    def _is_a_range(self) -> "Range":
+        if not self.low < self.high or (self.log and self.low <= 0):
+            raise ValueError(f"expected a range such as 0.0001..0.01, got {self.low:g}..{self.high:g}")
+        return self
+
+    def __str__(self) -> str:
+        return f"{self.low:g} to {self.high:g}{' (log)' if self.log else ''}"
+
+    def at(self, share: float) -> float:
+        """The value at a share of the range, 0..1."""
+        if self.log:
+            return math.exp(math.log(self.low) + share * (math.log(self.high) - math.log(self.low)))
+        return self.low + share * (self.high - self.low)
+
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+# Of each setting that can be searched, by optimiser. Adam's weight decay is a gradient, AdamW's is decoupled.
+USUAL: dict[str, dict[Optimizer, Range]] = {
+    "lr": {
+        "adam": Range(low=1e-4, high=1e-2),
+        "adamw": Range(low=1e-4, high=1e-2),
+        "sgd": Range(low=1e-3, high=1.0),
+    },
+    "weight_decay": {
+        "adam": Range(low=1e-7, high=1e-3),
+        "adamw": Range(low=1e-3, high=1.0),
+        "sgd": Range(low=1e-6, high=1e-2),
+    },
+    "momentum": {"sgd": Range(low=0.8, high=0.99, log=False)},
+    "label_smoothing": dict.fromkeys(("adam", "adamw", "sgd"), Range(low=0.0, high=0.2, log=False)),
+    "batch_size": dict.fromkeys(("adam", "adamw", "sgd"), Range(low=32, high=512)),
+}
+
+
+def _read_range(value: Any) -> Any:
+    """A range as a study file or the command line writes it: [1e-4, 1e-2] or "1e-4..1e-2"."""
+    if isinstance(value, str):
+        low, dots, high = value.partition("..")
+        with contextlib.suppress(ValueError):
+            value = [float(low), float(high)] if dots else value
+        if not dots or isinstance(value, str):
+            raise ValueError(f"expected a range such as 1e-4..1e-2, got {value!r}")
+    if isinstance(value, list | tuple) and len(value) == 2:
+        return {"low": value[0], "high": value[1], "log": value[0] > 0}
+    return value
+
+
+def _read_search(value: Any) -> Any:
+    """Settings by name, each with its range or None for the usual one."""
+    if isinstance(value, str):
+        value = [part.strip() for part in value.split(",")]
+    if isinstance(value, list | tuple):
+        parts = [str(part).partition("=") for part in value]
+        value = {name.strip(): range_.strip() if equals else None for name, equals, range_ in parts}
+    if not isinstance(value, Mapping) or not value:
+        raise ValueError(f"expected settings to search such as lr,weight_decay, got {value!r}")
+    for name in value:
+        if name not in USUAL:
+            raise ValueError(f"{name!r} cannot be searched; choose from {', '.join(USUAL)}")
+    return {name.replace("-", "_"): value[name] for name in sorted(value)}
+
+
+Ranges = dict[str, Annotated[Range, BeforeValidator(_read_range)]]
+Search = Annotated[
+    dict[str, Annotated[Range, BeforeValidator(_read_range)] | None], BeforeValidator(_read_search)
+]
+
+
+class Tuning(BaseModel):
+    """How every contender is tuned: the same number of trials, each of its recipe's epochs, the best by
+    validation accuracy.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    search: Search
+    trials: int = Field(default=6, ge=2, le=1024)  # of each contender in each search
+    searches: int | None = Field(default=None, ge=2)  # in all, several seeds each; None: one a seed
+    once: bool = False  # one search for all seeds: the verdict is then about what it found
+    halving: bool = False  # most trials end early (successive halving)
+
+    @model_validator(mode="after")
+    def _is_one_way(self) -> "Tuning":
+        if self.once and self.searches is not None:
+            raise ValueError(
+                "tune_once is one search for all seeds; leave out searches, or leave out tune_once"
+            )
+        return self
+
+
+def space_of(
+    recipe: Recipe, search: Mapping[str, Range | None], own: Mapping[str, Range]
+) -> dict[str, Range]:
+    """The range of each setting that a contender's search goes over, its own before the usual one.
+
+    Raises: ValueError if a setting means nothing to its optimiser and it has no range of its own.
+    """
+    space = {}
+    for name, given in search.items():
+        usual = USUAL[name].get(recipe.optimizer)
+        if name not in own and usual is None:
+            raise ValueError(f"{name} is no setting of {recipe.optimizer}; leave it out of the search")
+        space[name] = own.get(name) or given or usual
+    return {name: each for name, each in space.items() if each is not None}
