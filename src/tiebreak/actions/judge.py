@@ -30,6 +30,7 @@ from tiebreak.report.text.values import (
 from tiebreak.results.kept import is_kept, read_kept
 from tiebreak.results.results import Results
 from tiebreak.results.run import History
+from tiebreak.study.equal import TRAINING_FLOPS
 
 if (
     TYPE_CHECKING
@@ -177,6 +178,26 @@ def say_where(verdicts: Verdicts, console: Console) -> None:
         say_path(f"Look at it:   {verdicts.page}", console)
 
 
+def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
+    """What all contenders were to spend, and what a run of each has; None where nothing was declared."""
+    stored = verdicts.stored
+    if stored is None or stored.study.equal is None:
+        return None
+    data = stored.header.data
+    spent = {}
+    for summary in verdicts.contenders:
+        contender = stored.study.contender(summary.label)
+        images = (data.train_images - data.val_images) * contender.train_fraction
+        epochs, cost = contender.recipe.epochs, summary.cost
+        spent[summary.label] = {
+            "epochs": epochs,
+            "steps": epochs * -(-round(images) // contender.recipe.batch_size),
+            "flops": cost and TRAINING_FLOPS * cost.flops * images * epochs,
+            "seconds": summary.train_seconds and summary.train_seconds.mean,
+        }
+    return {**stored.study.equal.model_dump(mode="json"), "spent": spent}
+
+
 def as_json(verdicts: Verdicts) -> dict[str, Any]:
     """The object that `--json` prints; accuracies and differences are fractions."""
     data, stored = verdicts.results.examples, verdicts.stored
@@ -194,6 +215,7 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
             | ({"tuned": tuned_as_json(searches[summary.label])} if summary.label in searches else {})
             for summary in verdicts.contenders
         },
+        "budget": _budget_as_json(verdicts),
         "tuning_curve": {
             label: asdict(each.curve) for label, each in searches.items() if each.curve is not None
         },

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tiebreak.actions.equal import with_equal_budgets
 from tiebreak.actions.judge import Verdicts, judge
 from tiebreak.actions.keep import keep_for_the_page
 from tiebreak.actions.load import load
@@ -45,6 +46,7 @@ def run(
     if data is None:
         data = load(study.data, console)
     execution = execution or Execution()
+    study = with_equal_budgets(study, folder, data, execution, console)
     trained = 0
     for seeds in seeds_to_train(study, folder):
         if trained:

@@ -76,6 +76,14 @@ SHARED: dict[str, Any] = {
     "superiority": Annotated[
         float | None, _study("Say whether the better one is better by at least so much (0.01: one point).")
     ],
+    "equal": Annotated[
+        str | None,
+        _study(
+            "Train all until they have spent as much as the first: epochs, seconds, flops or steps; or as "
+            "another (seconds:cnn), or a given amount (seconds=60).",
+            metavar="BUDGET",
+        ),
+    ],
     "baseline": Annotated[str | None, _study("Compare all contenders with this one, not each with each.")],
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
     "batch_size": BatchSize,

@@ -58,6 +58,7 @@ class Rule:
     baseline: str | None = None  # the contender that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
     pairing: Pairing = Pairing.PAIRED
+    budget: str | None = None  # what every contender was to spend, in words
     tuning: str | None = None  # how every contender's recipe was found, in words; None: it was given
     blocks: tuple[tuple[int, ...], ...] | None = None  # seeds that share a search; None: each has its own
     once: bool = False  # one search found what all seeds were trained with

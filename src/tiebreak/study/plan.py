@@ -26,6 +26,7 @@ from tiebreak.data.transform_names import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
 from tiebreak.files import is_there
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
+from tiebreak.study.equal import Equal, read_equal
 from tiebreak.training.placement.placement import PrecisionChoice
 from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.recipe.space import Range, Ranges, Tuning, space_of
@@ -149,7 +150,7 @@ class Execution(Plan):
 
 
 # Settings that the first plans did not have: unless they say something, a plan keeps its hash.
-ADDED_SINCE = ("superiority", "tune")
+ADDED_SINCE = ("superiority", "tune", "equal")
 
 
 class Study(Plan):
@@ -163,6 +164,7 @@ class Study(Plan):
     superiority: float | None = Field(default=None, gt=0, lt=1)  # whether one is better by so much is told
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # decides the epochs of each contender
     tune: Tuning | None = None  # None: each contender keeps the recipe that it was given
 
     @model_validator(mode="after")
@@ -183,6 +185,8 @@ class Study(Plan):
     @model_validator(mode="after")
     def _rules_fit(self) -> "Study":
         labels = [contender.label for contender in self.contenders]
+        if self.equal is not None and self.equal.of not in (None, *labels):
+            raise ValueError(f"equal: {self.equal.of!r} is no contender; choose from {', '.join(labels)}")
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(
                 f"the baseline {self.baseline!r} is no contender; choose from {', '.join(labels)}"

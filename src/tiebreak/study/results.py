@@ -53,6 +53,7 @@ def study_results(stored: StoredStudy) -> Results:
             superiority=study.superiority,
             baseline=study.baseline,
             looks=study.looks,
+            budget=None if study.equal is None else str(study.equal),
             **_of_tuning(study),
         ),
         contenders=tuple(contender for contender in contenders if contender.runs),

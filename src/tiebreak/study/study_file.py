@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from tiebreak.errors import StudyError, TiebreakError, did_you_mean
+from tiebreak.study.equal import Equal, read_equal
 from tiebreak.study.plan import (
     DEFAULT_SEEDS,
     MAX_SEEDS,
@@ -68,6 +69,7 @@ class StudyFile(Plan):
     equivalence: float | None = None
     superiority: float | None = None
     baseline: str | None = None
+    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None
     tune: Tuning | None = None
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()
@@ -166,6 +168,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         superiority=file.superiority,
         baseline=file.baseline,
         data=file.data,
+        equal=file.equal,
         tune=file.tune,
     )
     return study, file.execution, file.out and file.out.expanduser()

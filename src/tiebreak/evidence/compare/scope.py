@@ -21,6 +21,8 @@ def _recipes(results: Results, a: str, b: str) -> str | None:
     if of_a is None or of_b is None:
         return None
     tuned = results.rule.tuning or "tuned for neither"
+    if results.rule.budget is not None:
+        tuned = f"{tuned}; {results.rule.budget}"
     if of_a == of_b:
         return f"for this recipe ({of_a}, {tuned})"
     return f"for these recipes ({a}: {of_a}; {b}: {of_b}; {tuned})"

@@ -1,0 +1,251 @@
+"""Contenders tuned alike: what a search tries, what it chooses, and what its verdict is then about."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tiebreak.actions.judge import as_json, judge
+from tiebreak.actions.run import run
+from tiebreak.errors import StudyError
+from tiebreak.evidence.compare.comparison import compare_scores
+from tiebreak.study.plan import Execution, Study, parse_contender
+from tiebreak.study.record import RunRecord
+from tiebreak.study.store import read_study
+from tiebreak.study.study_file import interpret, read_study_file
+from tiebreak.study.tuning import run_searches, search_study
+from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.recipe.space import Tuning
+from tiny_images import tiny_images
+
+SERIAL = Execution(device="cpu", executor="serial")
+LABELS = ("linear", "mlp(hidden_dim=9)")
+
+
+def tuned_study(seeds: int = 2, epochs: int = 2, **tuning: object) -> Study:
+    recipe = Recipe(epochs=epochs, batch_size=32)
+    settings = {"search": "lr,weight_decay", "trials": 3} | tuning
+    contenders = tuple(parse_contender(text, recipe) for text in LABELS)
+    return Study(contenders=contenders, seeds=seeds, tune=Tuning(**settings), data={"val_size": 30})
+
+
+def train(study: Study, folder: Path) -> list[tuple[str, int]]:
+    """Search; gives the runs that were trained and not found."""
+    events = (event for step in run_searches(study, tiny_images(), folder, SERIAL) for event in step.events)
+    return [
+        (event.run.label, event.run.seed)
+        for event in events
+        if isinstance(event.news, RunRecord) and event.news.reused_from is None
+    ]
+
+
+def test_contenders_of_a_seed_share_their_points_and_seeds_have_their_own() -> None:
+    first, second = (search_study(tuned_study(), seed) for seed in (0, 1))
+    rates = {c.label: (c.recipe.lr, c.recipe.weight_decay) for c in first.contenders}
+    assert list(rates) == [f"{label}#{trial}" for label in LABELS for trial in (1, 2, 3)]
+    assert [rates[f"linear#{trial}"] for trial in (1, 2, 3)] == [rates[f"{LABELS[1]}#{t}"] for t in (1, 2, 3)]
+    assert rates["linear#1"] != (second.contenders[0].recipe.lr, second.contenders[0].recipe.weight_decay)
+
+
+def test_a_contender_may_declare_its_own_range() -> None:
+    table = {"model": "linear", "search": {"lr": [0.2, 0.3]}}
+    content = {"contenders": [table, "mlp"], "tune": {"search": ["lr"], "trials": 4}, "seeds": 3}
+    study, _, _ = interpret(content, {})
+    rates = {c.label: c.recipe.lr for c in search_study(study, 0).contenders}
+    assert all(0.2 <= rates[f"linear#{trial}"] <= 0.3 for trial in range(1, 5))
+    assert all(1e-4 <= rates[f"mlp#{trial}"] <= 1e-2 for trial in range(1, 5))
+
+
+def test_the_best_by_validation_is_the_seeds_run(tmp_path: Path) -> None:
+    study, folder = tuned_study(), tmp_path / "study"
+    assert len(train(study, folder)) == 12
+    stored = read_study(folder)
+    for label in LABELS:
+        for seed in (0, 1):
+            record, search = stored.runs[label][seed], read_study(folder / "searches" / f"seed-{seed}")
+            tried = {trial: search.runs[f"{label}#{trial}"][seed] for trial in (1, 2, 3)}
+            assert record.tuned is not None
+            accuracies = {trial: each.history["val_acc"][-1] for trial, each in tried.items() if each.history}
+            assert accuracies[record.tuned.trial] == max(accuracies.values())
+            winner = tried[record.tuned.trial]
+            assert record.test_acc == winner.test_acc and record.files == winner.files
+            point = search.study.contender(f"{label}#{record.tuned.trial}").recipe
+            assert record.tuned.values == {"lr": point.lr, "weight_decay": point.weight_decay}
+            assert [trial.val_acc for trial in record.tuned.trials] == list(accuracies.values())
+
+
+def test_asked_again_nothing_is_trained_and_more_trials_train_only_those(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    train(tuned_study(), folder)
+    before = {path: path.read_bytes() for path in folder.glob("runs/*/*/*")}
+    assert train(tuned_study(), folder) == []
+    assert {path: path.read_bytes() for path in folder.glob("runs/*/*/*")} == before
+    more = train(tuned_study(trials=5), folder)
+    assert sorted(more) == sorted(
+        (f"{label}#{t}", seed) for label in LABELS for t in (4, 5) for seed in (0, 1)
+    )
+    other = tuned_study(trials=5, seeds=3)
+    elsewhere = train(other, tmp_path / "other")
+    assert {seed for _, seed in elsewhere} == {2}, "trials are found beside the folder"
+    assert read_study(tmp_path / "other").header.seeds_added[0].before == 2
+
+
+def test_searches_in_blocks_count_searches(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    study = tuned_study(seeds=6, searches=3, trials=2)
+    trained = train(study, folder)
+    assert len(trained) == 3 * 2 * 2 + 3 * 2, "a search for two seeds, whose second has the winner alone"
+    found = judge(folder)
+    (judgement,) = found.judgements
+    comparison = judgement.verdict.comparison
+    truth = found.results.examples.truth
+    rows = {
+        label: np.stack([run.correct(truth) for run in found.results.of(label).runs.values()]).astype(float)
+        for label in LABELS
+    }
+    leads = (rows[judgement.a] - rows[judgement.b]).reshape(3, 2, -1).mean(axis=1)
+    expected = compare_scores(leads, bound=1.0)
+    assert (comparison.difference, comparison.ci_low) == (expected.difference, expected.ci_low)
+    assert comparison.n_seeds == 3 and comparison.seeds_a_search == 2
+    assert "3 searches of 2 paired seeds each" in judgement.sentence
+
+
+def test_tuned_once_is_about_configurations(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    train(tuned_study(seeds=3, once=True), folder)
+    (judgement,) = judge(folder).judgements
+    assert f"{judgement.a} at lr " in judgement.sentence
+    assert judgement.sentence.endswith("another search may find others.")
+    assert judgement.scope is not None and "lr and weight_decay searched once" in judgement.scope
+
+
+def test_the_scope_says_that_both_were_tuned(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    train(tuned_study(), folder)
+    (judgement,) = judge(folder).judgements
+    assert judgement.scope == (
+        "holds for this recipe (2 epochs, Adam, batch size 32, lr and weight_decay searched anew in each "
+        "seed, the best of 3 trials by validation)"
+    )
+
+
+def test_halving_trains_fewer_epochs_and_goes_on_exactly(tmp_path: Path) -> None:
+    whole, halved = tmp_path / "whole" / "study", tmp_path / "halved" / "study"
+    train(tuned_study(epochs=6, trials=6, seeds=1), whole)
+    train(tuned_study(epochs=6, trials=6, seeds=1, halving=True), halved)
+    for label in LABELS:
+        record = read_study(halved).runs[label][0]
+        assert record.tuned is not None
+        epochs = sorted(trial.epochs for trial in record.tuned.trials)
+        assert epochs == [1, 1, 1, 1, 2, 6], "a third goes on from epochs 1 and 2"
+        twin = read_study(whole / "searches" / "seed-0").runs[f"{label}#{record.tuned.trial}"][0]
+        assert record.files == twin.files, "what was paused and went on has the same bytes"
+        assert record.tuned.trials[record.tuned.trial - 1].test_acc == twin.test_acc
+    assert "tuning_curve" in as_json(judge(halved)) and as_json(judge(halved))["tuning_curve"] == {}
+
+
+def test_the_json_tells_what_was_chosen_and_spent(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    train(tuned_study(), folder)
+    found = as_json(judge(folder))
+    tuned = found["contenders"]["linear"]["tuned"]
+    assert tuned["trials"] == 3 and tuned["search_seeds"] == [0, 1] and tuned["seconds"] > 0
+    curve = found["tuning_curve"]["linear"]
+    assert curve["test_acc"][-1] == pytest.approx(found["contenders"]["linear"]["test_acc"]["mean"])
+    assert all(
+        low <= acc <= high
+        for low, acc, high in zip(curve["val_low"], curve["val_acc"], curve["val_high"], strict=True)
+    )
+
+
+def test_a_contender_whose_trials_all_fail_has_failed(tmp_path: Path) -> None:
+    recipe = Recipe(epochs=2, batch_size=32, optimizer="sgd")
+    study = Study(
+        contenders=(
+            parse_contender("linear", recipe),
+            parse_contender("mlp", recipe, search={"lr": [1e29, 1e30]}),
+        ),
+        seeds=2,
+        tune=Tuning(search="lr", trials=2),
+        data={"val_size": 30},
+    )
+    train(study, tmp_path / "study")
+    record = read_study(tmp_path / "study").runs["mlp"][0]
+    assert record.status == "failed" and (record.reason or "").startswith("all 2 trials failed, the first: ")
+    assert judge(tmp_path / "study").results.without_runs[0].label == "mlp"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tune": "dropout"}, "tune.search: 'dropout' cannot be searched; choose from lr, weight_decay"),
+        ({"tune": "lr=0.1..0.01"}, r"tune.search.lr: expected a range such as 0.0001..0.01, got 0.1..0.01"),
+        ({"tune": "lr=fast"}, "expected a range such as 1e-4..1e-2, got 'fast'"),
+        ({"tune": "momentum"}, "linear: momentum is no setting of adam; leave it out of the search"),
+        ({"trials": 3}, 'the key "tune.search" is missing'),
+        ({"tune": "lr", "searches": 2}, "2 searches need several seeds each, such as 4, got 3"),
+        ({"tune": "lr", "searches": 2, "tune_once": True}, "leave out searches, or leave out tune_once"),
+        ({"tune": "lr", "searches": 2, "seeds": "auto"}, "leave out searches"),
+    ],
+)
+def test_a_search_that_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message.replace("(", r"\(")):
+        interpret({"contenders": ["linear", "mlp"]}, {"seeds": 3} | settings)
+
+
+def test_a_study_file_can_say_all_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "study.toml"
+    path.write_text(
+        'contenders = ["linear", "mlp"]\nseeds = 4\n'
+        "[tune]\ntrials = 5\nsearches = 2\nhalving = true\n"
+        'search = {lr = [1e-3, 1e-1], label_smoothing = "0..0.1"}\n'
+    )
+    study, _, _ = read_study_file(path, {})
+    assert study.tune is not None and study.tune.search["lr"] is not None
+    assert (study.tune.search["lr"].low, study.tune.trials, study.tune.halving) == (1e-3, 5, True)
+    assert study.blocks == ((0, 1), (2, 3))
+
+
+COMMAND = [
+    *(sys.executable, "-m", "tiebreak", "compare", "linear", "mlp(hidden_dim=9)", "--dataset", "digits"),
+    *("--tune", "lr", "--trials", "3", "--seeds", "2", "--epochs", "3", "--executor", "serial", "--halving"),
+]
+
+
+def outcome_of(folder: Path) -> dict[str, object]:
+    """All that must repeat of a tuned study."""
+    found: dict[str, object] = {}
+    for path in sorted(folder.glob("runs/*/*/run.json")):
+        record = json.loads(path.read_text())
+        for key in ("timing", "stored", "seal"):
+            del record[key]
+        for trial in record["tuned"]["trials"]:
+            del trial["seconds"]
+        files = [path.with_name(name).read_bytes() for name in ("predictions.npz", "weights.safetensors")]
+        found[str(path.relative_to(folder))] = (record, files)
+    return found
+
+
+def test_killed_in_the_middle_of_a_search_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole" / "study", tmp_path / "killed" / "study"
+    subprocess.run([*COMMAND, "--out", str(whole)], check=True, capture_output=True)
+    for wanted in ("searches/seed-0/runs/*/*/checkpoint.safetensors", "searches/seed-1/runs/*/*/*"):
+        with subprocess.Popen([*COMMAND, "--out", str(killed)], stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None and not list(killed.glob(wanted)):
+                time.sleep(0.01)
+            process.send_signal(signal.SIGKILL)
+    assert len(outcome_of(killed)) < 4, "it was killed before its end"
+    subprocess.run([*COMMAND, "--out", str(killed)], check=True, capture_output=True)
+    assert outcome_of(killed) == outcome_of(whole)
+
+
+def test_the_action_searches_to_a_page(tmp_path: Path) -> None:
+    found = run(tuned_study(trials=2), SERIAL, tmp_path / "study", tiny_images())
+    page = found.page.read_text(encoding="utf-8")
+    assert "Tuned alike" in page and 'id="setting-chart"' in page
+    assert "Expected test accuracy of the best trial" in str(found)
