@@ -11,6 +11,7 @@ from tiebreak.actions.run import run
 from tiebreak.errors import StudyError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.cost import model_cost
+from tiebreak.rng import global_stream
 from tiebreak.study.equal import Budget, Equal, equal_epochs
 from tiebreak.study.plan import Execution, Study, default_folder, parse_contender
 from tiebreak.study.store import read_study
@@ -53,10 +54,9 @@ def test_steps_follow_the_batch_size(tmp_path: Path) -> None:
 
 def test_flops_are_those_of_the_models(tmp_path: Path) -> None:
     data = tiny_images()
-    big, small = (
-        model_cost(build_model(name, data.image_shape, 3), data.image_shape).flops
-        for name in ("mlp", "mlp(hidden_dim=8)")
-    )
+    with global_stream(0, "init"):
+        models = [build_model(name, data.image_shape, 3) for name in ("mlp", "mlp(hidden_dim=8)")]
+    big, small = (model_cost(model, data.image_shape).flops for model in models)
     assert settled(study_of("flops"), tmp_path) == [4, round(4 * big / small)]
     (first, _) = study_of("flops").contenders
     assert epoch_cost(first, study_of("flops"), data, SERIAL) == 3 * big * 70

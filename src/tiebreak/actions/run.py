@@ -22,7 +22,7 @@ from tiebreak.study.plan import (
 )
 from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
-from tiebreak.study.store import read_study
+from tiebreak.study.store import REDRAWN, read_study
 from tiebreak.study.tuning import Step, run_searches
 
 
@@ -77,6 +77,10 @@ def steps_to_train(
     else:
         events = run_study(study, data, folder, execution, seeds, stop)
         yield Step(title="", study=study.model_copy(update={"seeds": seeds}), events=events)
+    if study.vary is not None:
+        place, studies = folder / REDRAWN, folder.parent
+        events = run_study(study.redrawn, data, place, execution, stop=stop, studies=studies)
+        yield Step(title="Training images drawn anew", study=study.redrawn, events=events)
 
 
 def seeds_to_train(study: Study, folder: Path) -> Iterator[tuple[int, ...]]:

@@ -76,6 +76,10 @@ SHARED: dict[str, Any] = {
     "superiority": Annotated[
         float | None, _study("Say whether the better one is better by at least so much (0.01: one point).")
     ],
+    "vary": Annotated[
+        str | None,
+        _study("data: train as many runs again on training images drawn anew, and count that luck, too."),
+    ],
     "equal": Annotated[
         str | None,
         _study(

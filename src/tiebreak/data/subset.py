@@ -1,4 +1,4 @@
-"""A fraction of a training part, to see how accuracy depends on the amount of data."""
+"""Other training images: a fraction of them, or as many drawn anew."""
 
 from dataclasses import replace
 
@@ -6,6 +6,12 @@ import torch
 
 from tiebreak.data.dataset import Part
 from tiebreak.errors import DataError
+
+
+def redraw(part: Part, generator: torch.Generator) -> Part:
+    """As many images, drawn from the part with replacement, in its order: a bootstrap sample of it."""
+    chosen = torch.randint(len(part), (len(part),), generator=generator).sort().values
+    return replace(part, indices=chosen if part.indices is None else part.indices[chosen])
 
 
 def take_fraction(part: Part, fraction: float, generator: torch.Generator) -> Part:

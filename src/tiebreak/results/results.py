@@ -7,7 +7,7 @@ Shape letters: M test images.
 """
 
 from collections.abc import Collection
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 import numpy as np
@@ -58,6 +58,7 @@ class Rule:
     baseline: str | None = None  # the contender that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
     pairing: Pairing = Pairing.PAIRED
+    vary: str | None = None  # "data": other training images are counted, too
     budget: str | None = None  # what every contender was to spend, in words
     tuning: str | None = None  # how every contender's recipe was found, in words; None: it was given
     blocks: tuple[tuple[int, ...], ...] | None = None  # seeds that share a search; None: each has its own
@@ -73,6 +74,7 @@ class ContenderRuns:
     runs: dict[int, Run]  # finished, by seed in the order of the plan
     failed: dict[int, str]  # seed -> reason
     own: Examples | None = None  # its test images, where each contender was tested on others
+    redrawn: dict[int, Run] = field(default_factory=dict)  # on training images that are drawn anew
     recipe: str | None = None  # how it was trained, in words: "5 epochs, Adam, lr 0.001"
 
     def ended(self, seed: int) -> bool:
@@ -156,7 +158,11 @@ class Results:
     def up_to(self, seeds: Collection[int]) -> "Results":
         """The same with no other seeds than these."""
         kept = [
-            replace(contender, runs={seed: run for seed, run in contender.runs.items() if seed in seeds})
+            replace(
+                contender,
+                runs={seed: run for seed, run in contender.runs.items() if seed in seeds},
+                redrawn={seed: run for seed, run in contender.redrawn.items() if seed in seeds},
+            )
             for contender in self.contenders
         ]
         return replace(

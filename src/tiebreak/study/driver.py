@@ -245,6 +245,7 @@ def make_task(
             stratify=study.data.stratify,
             transforms=contender.transforms,
             train_fraction=contender.train_fraction,
+            redraw=contender.redraw,
             source=source,
         ),
     )

@@ -65,6 +65,7 @@ class Contender(Plan):
     recipe: Recipe = Recipe()
     transforms: tuple[str, ...] = ()  # one after another, e.g. "permute-pixels", "test:blur(1.0)"
     train_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training split
+    redraw: bool = False  # train on as many images drawn from the training split with replacement
     search: Ranges = {}  # its own ranges of settings, where a study is tuned
 
     @field_validator("transforms")
@@ -150,7 +151,7 @@ class Execution(Plan):
 
 
 # Settings that the first plans did not have: unless they say something, a plan keeps its hash.
-ADDED_SINCE = ("superiority", "tune", "equal")
+ADDED_SINCE = ("superiority", "tune", "equal", "vary")
 
 
 class Study(Plan):
@@ -164,6 +165,7 @@ class Study(Plan):
     superiority: float | None = Field(default=None, gt=0, lt=1)  # whether one is better by so much is told
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+    vary: Literal["data"] | None = None  # train as many runs again on training images that are drawn anew
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # decides the epochs of each contender
     tune: Tuning | None = None  # None: each contender keeps the recipe that it was given
 
@@ -180,6 +182,14 @@ class Study(Plan):
             raise ValueError(
                 f"{searches} searches need several seeds each, such as {2 * searches}, got {len(self.seeds)}"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _data_can_be_varied(self) -> "Study":
+        if self.vary and (self.looks or self.tune):
+            raise ValueError('vary = "data" is for a fixed number of seeds and recipes that are given')
+        if self.vary and len(self.seeds) < 2:
+            raise ValueError('vary = "data" needs at least 2 seeds')
         return self
 
     @model_validator(mode="after")
@@ -230,6 +240,12 @@ class Study(Plan):
             raise ValueError(f"{contender.label}: {error}") from None
 
     @property
+    def redrawn(self) -> "Study":
+        """The same runs on training images that each seed draws anew."""
+        contenders = tuple(each.model_copy(update={"redraw": True}) for each in self.contenders)
+        return self.model_copy(update={"contenders": contenders, "vary": None})
+
+    @property
     def blocks(self) -> tuple[tuple[int, ...], ...]:
         """The seeds that share a search: each its own, all, or so many to each of the searches."""
         if self.tune is None or (self.tune.searches is None and not self.tune.once):
@@ -245,8 +261,8 @@ class Study(Plan):
             if plan[name] == type(self).model_fields[name].default:
                 del plan[name]
         for contender in plan["contenders"]:
-            if not contender["search"]:
-                del contender["search"]
+            for name in [name for name in ("search", "redraw") if not contender[name]]:
+                del contender[name]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

@@ -12,7 +12,7 @@ from tiebreak.results.run import Run
 from tiebreak.study.alike import notes_on_runs
 from tiebreak.study.plan import Contender, Study
 from tiebreak.study.record import RunRecord
-from tiebreak.study.store import StoredStudy
+from tiebreak.study.store import REDRAWN, StoredStudy, read_study
 from tiebreak.study.trial_notes import read_trials
 from tiebreak.training.recipe.recipe import Recipe
 
@@ -23,9 +23,11 @@ def study_results(stored: StoredStudy) -> Results:
     Raises: StudyError if a file of predictions is missing or damaged, or if no run has finished.
     """
     study, data = stored.study, stored.header.data
+    redrawn = _redrawn(stored)
     contenders = tuple(
         ContenderRuns(
             label=contender.label,
+            redrawn=redrawn.get(contender.label, {}),
             runs={seed: _run(stored, record) for seed, record in stored.finished(contender.label).items()},
             failed={
                 seed: record.reason or ""
@@ -53,6 +55,7 @@ def study_results(stored: StoredStudy) -> Results:
             superiority=study.superiority,
             baseline=study.baseline,
             looks=study.looks,
+            vary=study.vary,
             budget=None if study.equal is None else str(study.equal),
             **_of_tuning(study),
         ),
@@ -60,6 +63,17 @@ def study_results(stored: StoredStudy) -> Results:
         without_runs=tuple(contender for contender in contenders if not contender.runs),
         notes=_notes(stored),
     )
+
+
+def _redrawn(stored: StoredStudy) -> dict[str, dict[int, Run]]:
+    """The runs on training images that were drawn anew, by contender and seed."""
+    if stored.study.vary is None or not (stored.folder / REDRAWN / "study.json").is_file():
+        return {}
+    there = read_study(stored.folder / REDRAWN)
+    return {
+        label: {seed: _run(there, record) for seed, record in there.finished(label).items()}
+        for label in there.runs
+    }
 
 
 def _of_tuning(study: Study) -> dict[str, Any]:

@@ -26,7 +26,12 @@ from tiebreak.training.spec import RunSpec
 IDENTITY = re.compile(rb'"identity": "([0-9a-f]{64})"')
 
 # Where runs lie among study folders: those of searches, too.
-PLACES = ("*/runs/*/*/run.json", "*/earlier/*/*/run.json", "*/searches/*/runs/*/*/run.json")
+PLACES = (
+    "*/runs/*/*/run.json",
+    "*/earlier/*/*/run.json",
+    "*/searches/*/runs/*/*/run.json",
+    "*/redrawn/runs/*/*/run.json",
+)
 
 log = logging.getLogger(__name__)
 

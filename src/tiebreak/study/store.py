@@ -24,6 +24,7 @@ from tiebreak.study.reading import parse_predictions, train_again
 from tiebreak.study.record import RunRecord, StudyHeader, is_complete
 
 RUN, PREDICTIONS, WEIGHTS = "run.json", "predictions.npz", "weights.safetensors"
+REDRAWN = "redrawn"  # a study in the study's folder: its runs on training images that are drawn anew
 CHECKPOINT = "checkpoint.safetensors"
 
 

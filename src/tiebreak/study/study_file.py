@@ -3,7 +3,7 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
@@ -69,6 +69,7 @@ class StudyFile(Plan):
     equivalence: float | None = None
     superiority: float | None = None
     baseline: str | None = None
+    vary: Literal["data"] | None = None
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None
     tune: Tuning | None = None
     out: Path | None = None  # the study folder
@@ -169,6 +170,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         baseline=file.baseline,
         data=file.data,
         equal=file.equal,
+        vary=file.vary,
         tune=file.tune,
     )
     return study, file.execution, file.out and file.out.expanduser()

@@ -9,7 +9,7 @@ from torch import nn
 from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
-from tiebreak.data.subset import take_fraction
+from tiebreak.data.subset import redraw, take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError
 from tiebreak.models.catalog import build_model
@@ -30,6 +30,7 @@ class RunSpec(BaseModel):
     stratify: bool = True
     transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
     train_fraction: float = 1.0  # of the training split
+    redraw: bool = False  # train on as many images drawn from it with replacement
     source: str | None = None  # hash of the model's code; None: whatever the code is
 
 
@@ -52,6 +53,8 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     data = transform_dataset(data, spec.transforms, seed)
     train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
     train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
+    if spec.redraw:
+        train = redraw(train, stream(seed, "redraw"))
     streams = {purpose: stream(seed, purpose) for purpose in ("order", "augment")}
     batches = train.batches(
         recipe.batch_size,

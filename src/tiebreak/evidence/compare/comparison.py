@@ -50,6 +50,7 @@ class Comparison:
     parts: tuple[Part, ...]  # what the interval counts
     seed_variance: float | None  # A; None where one seed cannot show it
     test_variance: float  # B
+    data_variance: float | None = None  # V: from the choice of training images; None: it is not counted
     test_error: float | None = None  # standard error of B
     n_seeds: int  # pairs; for unpaired seeds, those of the contender that has fewer
     seeds_a_search: int = 1  # whose scores were averaged, if more: then `n_seeds` counts searches
@@ -285,6 +286,18 @@ def compare_parts(
         highest=bound,
         seed_differences=seed_differences,
     )
+
+
+def with_data_part(comparison: Comparison, variance: float, df: int) -> Comparison:
+    """The comparison with the choice of training images counted, too: `variance` of the difference.
+
+    As the test images' part it does not shrink with seeds: all of them draw from one pool.
+    """
+    *seeds, images = comparison.parts
+    parts = (*seeds, Part(variance=variance, df=df), images)
+    low, high = _interval(comparison.centre, parts, comparison.level, comparison.lowest, comparison.highest)
+    p = p_value(comparison.centre, *parts)
+    return replace(comparison, parts=parts, ci_low=low, ci_high=high, p_value=p, data_variance=variance)
 
 
 def interval_at(comparison: Comparison, level: float) -> tuple[float, float]:

@@ -19,6 +19,7 @@ from tiebreak.evidence.compare.comparison import (
     compare_predictions,
     compare_scores,
     compare_unpaired,
+    with_data_part,
 )
 from tiebreak.evidence.compare.interval import (
     Part,
@@ -41,6 +42,7 @@ def has_own_design(results: Results) -> bool:
         or results.rule.checkpoints
         or results.examples.groups is not None
         or results.rule.blocks is not None
+        or results.rule.vary is not None
         or any(contender.own is not None for contender in results.contenders)
     )
 
@@ -104,8 +106,25 @@ def compare_by_design(
         one = compare_scores(scores, bound=bound, level=rule.level, groups=groups_of_all)
         return replace(one, method=Method.CHECKPOINTS) if rule.checkpoints else one
     if rule.pairing is Pairing.PAIRED and len(common) >= 2:
-        return _paired(rows_a, rows_b, common, bound, rule.level, groups_of_all)
+        paired = _paired(rows_a, rows_b, common, bound, rule.level, groups_of_all)
+        if rule.vary is not None and images is None and bound == 1.0:
+            return _with_redrawn(paired, results, a, b)
+        return paired
     return _unpaired(rows_a, rows_b, bound, rule.level, groups_of_all)
+
+
+def _with_redrawn(comparison: Comparison, results: Results, a: str, b: str) -> Comparison:
+    """The comparison with the luck of the training images: how much more the difference varies where each
+    seed draws them anew. Not counted before two seeds of both have such runs.
+    """
+    redrawn = [results.of(label).redrawn for label in (a, b)]
+    common = sorted(redrawn[0].keys() & redrawn[1].keys())
+    if len(common) < 2:
+        return comparison
+    truth = results.examples.truth
+    leads = [float((redrawn[0][s].values(truth) - redrawn[1][s].values(truth)).mean()) for s in common]
+    more = float(np.var(leads, ddof=1)) - float(np.var(comparison.seed_differences, ddof=1))
+    return with_data_part(comparison, max(more, 0.0), len(common) - 1)
 
 
 def _over_searches(

@@ -1,5 +1,6 @@
 """What a study's runs entitle one to say: every pair of contenders compared, judged and put into words."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -128,6 +129,8 @@ def judge_pairs(
 
 def uncertainty(comparison: Comparison) -> str | None:
     """Where a difference's uncertainty comes from and whether pairing helped; None if unknown."""
+    if comparison.data_variance is not None:
+        return _three_parts(comparison)
     if comparison.seed_share is None:
         return None
     low, high = comparison.seed_share
@@ -135,3 +138,13 @@ def uncertainty(comparison: Comparison) -> str | None:
     if comparison.pair_correlation is None or comparison.n_seeds < MANY_SEEDS:
         return f"{text}."
     return f"{text}; pairing by seed: correlation {comparison.pair_correlation:.2f}."
+
+
+def _three_parts(comparison: Comparison) -> str:
+    parts = {
+        "the seeds": comparison.seed_variance,
+        "training images": comparison.data_variance,
+        "test images": comparison.test_variance,
+    }
+    told = ", ".join(f"{100 * math.sqrt(value or 0.0):.2g} from {name}" for name, value in parts.items())
+    return f"Standard error in points: {told}."

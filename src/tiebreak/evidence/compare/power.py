@@ -79,7 +79,9 @@ def setting_from_pilot(
     seed_sd = math.sqrt(pilot.seed_variance * pilot.n_seeds)
     return Setting(
         seed_sd=inflate_pilot(seed_sd, pilot.n_seeds) if inflate else seed_sd,
-        test_sd=math.sqrt(max(pilot.test_variance, FLOOR_ERRORS * (pilot.test_error or 0.0))),
+        test_sd=math.sqrt(
+            max(pilot.test_variance, FLOOR_ERRORS * (pilot.test_error or 0.0)) + (pilot.data_variance or 0.0)
+        ),
         level=level,
         comparisons=comparisons,
         sequential=sequential,

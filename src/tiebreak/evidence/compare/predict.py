@@ -25,10 +25,14 @@ def chance_of_deciding(
     n, d, alpha = comparison.n_seeds, comparison.difference, (1 - comparison.level) / comparisons
     square = (comparison.seed_variance or 0.0) * n
     of_images = 0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance
+    # Training images, where they are counted: as the test images, they are not drawn anew.
+    data = comparison.parts[1] if comparison.data_variance is not None else None
     split_seeds, split_images = comparison.parts[0].split, comparison.parts[-1].split
 
     def reach(alpha: float) -> np.ndarray:
         images = leg(alpha, of_images, comparison.units - 1, split_images)
+        if data is not None:
+            images = np.hypot(images, data.reach(alpha))
         return np.hypot(leg(alpha, square / seeds, seeds - 1, split_seeds), images)
 
     def above(bound: np.ndarray) -> np.ndarray:

@@ -177,7 +177,8 @@ def next_step(
         return NextStep(need=Need.MORE_SEEDS, total=total, seeds=total, chance=chance)
     test_variance = 0.0 if comparison.method is Method.FIXED_TEST_SET else comparison.test_variance
     routes = _routes(comparison, margin, n_comparisons)
-    images = min(_images(comparison.seed_variance, test_variance, distance, c) for distance, c in routes)
+    fixed = comparison.seed_variance + (comparison.data_variance or 0.0)
+    images = min(_images(fixed, test_variance, distance, c) for distance, c in routes)
     if test_variance > 0 and images <= MOST_IMAGES:
         many = max(_two_digits(images * m), m + 1)
         return NextStep(need=Need.MORE_IMAGES, total=many, seeds=total, chance=chance)

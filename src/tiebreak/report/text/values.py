@@ -72,6 +72,11 @@ def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
         "superiority": judgement.verdict.superiority,
         "superior": None if judgement.verdict.superiority is None else judgement.verdict.superior,
         "seed_share": comparison.seed_share,
+        "variances": {
+            "seeds": comparison.seed_variance,
+            "test_images": comparison.test_variance,
+            "training_images": comparison.data_variance,
+        },
         "pair_correlation": comparison.pair_correlation,
         "seed_differences": list(comparison.seed_differences),
         "n_seeds": comparison.n_seeds,

@@ -1,0 +1,111 @@
+"""Training images varied: what a redrawn run is trained on, and how its luck enters the interval."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tiebreak.actions.judge import judge
+from tiebreak.actions.run import run
+from tiebreak.data.subset import redraw
+from tiebreak.errors import StudyError
+from tiebreak.evidence.compare.comparison import compare_predictions, with_data_part
+from tiebreak.evidence.compare.interval import Part, half_width, p_value
+from tiebreak.evidence.compare.predict import chance_of_deciding
+from tiebreak.rng import stream
+from tiebreak.study.plan import Execution, Study, parse_contender
+from tiebreak.study.store import read_study
+from tiebreak.study.study_file import interpret
+from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.run import run_key
+from tiebreak.training.spec import RunSpec, run_images
+from tiny_images import tiny_images
+
+SERIAL = Execution(device="cpu", executor="serial")
+RECIPE = Recipe(epochs=2, batch_size=32)
+
+
+def study_of(**fields: object) -> Study:
+    contenders = tuple(parse_contender(text, RECIPE) for text in ("linear", "mlp(hidden_dim=9)"))
+    return Study(contenders=contenders, seeds=4, data={"val_size": 30}, **fields)
+
+
+def test_as_many_images_are_drawn_with_replacement() -> None:
+    part = tiny_images().train
+    chosen = redraw(part, stream(0, "redraw")).indices
+    assert chosen is not None and len(chosen) == len(part) and 50 < len(chosen.unique()) < 75
+    assert torch.equal(chosen, redraw(part, stream(0, "redraw")).indices)
+    assert not torch.equal(chosen, redraw(part, stream(1, "redraw")).indices)
+
+
+def test_only_the_training_images_of_a_redrawn_run_are_others() -> None:
+    plain = RunSpec(model="linear", recipe=RECIPE, seed=3, val_size=30)
+    images, redrawn = (
+        run_images(spec, tiny_images()) for spec in (plain, plain.model_copy(update={"redraw": True}))
+    )
+    assert torch.equal(images.val.indices, redrawn.val.indices)
+    assert set(redrawn.train.indices.tolist()) < set(images.train.indices.tolist())
+
+
+def test_runs_that_are_not_redrawn_keep_their_identity() -> None:
+    spec = RunSpec(model="linear", recipe=RECIPE, seed=3, val_size=30)
+    assert "redraw" not in run_key(spec, tiny_images())["spec"]
+    assert run_key(spec.model_copy(update={"redraw": True}), tiny_images())["spec"]["redraw"] is True
+
+
+def test_the_interval_has_a_third_part(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    found = run(study_of(vary="data"), SERIAL, folder, tiny_images())
+    (judgement,) = found.judgements
+    comparison, truth = judgement.verdict.comparison, found.results.examples.truth
+    a, b = (found.results.of(label) for label in (judgement.a, judgement.b))
+    plain = compare_predictions(*(np.stack([r.correct(truth) for r in one.runs.values()]) for one in (a, b)))
+    leads = [
+        (a.redrawn[seed].correct(truth).mean() - b.redrawn[seed].correct(truth).mean()) for seed in range(4)
+    ]
+    expected = max(np.var(leads, ddof=1) - np.var(plain.seed_differences, ddof=1), 0.0)
+    assert comparison.data_variance == pytest.approx(expected)
+    assert comparison.difference == plain.difference
+    assert comparison.ci_high - comparison.ci_low >= plain.ci_high - plain.ci_low
+    assert "with other training images" in judgement.sentence
+    assert "from training images" in str(found)
+    there = read_study(folder / "redrawn")
+    assert all(record.status == "finished" for runs in there.runs.values() for record in runs.values())
+
+
+def test_its_part_does_not_shrink_with_seeds() -> None:
+    rng = np.random.default_rng(0)
+    comparison = compare_predictions(rng.random((5, 300)) < 0.8, rng.random((5, 300)) < 0.7)
+    wider = with_data_part(comparison, 0.0004, 4)
+    seeds, images = comparison.parts
+    parts = (seeds, Part(variance=0.0004, df=4), images)
+    assert wider.ci_high - wider.difference == pytest.approx(half_width(0.05, *parts))
+    assert wider.p_value == pytest.approx(p_value(wider.difference, *parts))
+    many = np.array([1_000])
+    assert chance_of_deciding(wider, many)[0] < chance_of_deciding(comparison, many)[0]
+
+
+def test_before_it_is_trained_nothing_is_claimed(tmp_path: Path) -> None:
+    run(study_of(vary="data"), SERIAL, tmp_path / "study", tiny_images())
+    (tmp_path / "study" / "redrawn" / "study.json").unlink()
+    (judgement,) = judge(tmp_path / "study").judgements
+    assert judgement.verdict.comparison.data_variance is None
+    assert "training images" not in judgement.sentence
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"vary": "data", "seeds": "auto"}, 'vary = "data" is for a fixed number of seeds'),
+        (
+            {"vary": "data", "tune": "lr"},
+            'vary = "data" is for a fixed number of seeds and recipes that are given',
+        ),
+        ({"vary": "data", "seeds": 1}, 'vary = "data" needs at least 2 seeds'),
+        ({"vary": "seeds"}, "vary: input should be 'data', got 'seeds'"),
+    ],
+)
+def test_what_cannot_be_varied_is_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(StudyError, match=message):
+        interpret({"contenders": ["linear", "mlp"]}, settings)
