@@ -9,6 +9,7 @@ import numpy as np
 import safetensors.torch
 import torch
 from jaxtyping import Bool
+from torch import nn
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.transform import transform_dataset
@@ -35,26 +36,27 @@ def measure_distortions(
     texts = distortion_texts(min(data.image_shape[1:]))
     for contender in contenders:
         for seed in stored.finished(contender.label):
-            weights = stored.run_file(contender.label, seed, WEIGHTS)
-            place, of = answers_file(contender, seed), digest(weights)
+            of = digest(stored.run_file(contender.label, seed, WEIGHTS))
+            place = answers_file(contender, seed)
             if read_answers(stored.folder, place, texts, of) is None:
                 yield contender.label, seed
-                correct = _look(weights, contender, seed, data, device, texts)
+                model = load_trained(stored, contender, seed, data, device)
+                correct = _look(model, contender, seed, data, device, texts)
                 with atomic_write(stored.folder / place) as file:
                     np.savez_compressed(
                         file, transforms=np.array(texts), correct=correct, weights=np.array(of)
                     )
 
 
-def _look(
-    weights: bytes,
-    contender: Contender,
-    seed: int,
-    data: ImageDataset,
-    device: torch.device,
-    texts: list[str],
-) -> Bool[np.ndarray, "D M"]:
-    """Which test images a run gets right, by distortion."""
+def load_trained(
+    stored: StoredStudy, contender: Contender, seed: int, data: ImageDataset, device: torch.device
+) -> nn.Module:
+    """The model of a finished run.
+
+    Raises: StudyError if its weights are missing, not what was stored, or do not fit; ModelError if the model
+    cannot be built.
+    """
+    weights = stored.run_file(contender.label, seed, WEIGHTS)
     with global_stream(seed, "init"):
         model = build_model(contender.model, data.image_shape, data.num_classes)
     try:
@@ -65,7 +67,18 @@ def _look(
             f"The weights of {contender.label}, seed {seed} are not {contender.model}'s ({reason}). Remove "
             f"{run_place(contender.label, seed)} from the study's folder and give the same command again."
         ) from None
-    model.to(device)
+    return model.to(device)
+
+
+def _look(
+    model: nn.Module,
+    contender: Contender,
+    seed: int,
+    data: ImageDataset,
+    device: torch.device,
+    texts: list[str],
+) -> Bool[np.ndarray, "D M"]:
+    """Which test images a run gets right, by distortion."""
     own = transform_dataset(data, contender.transforms, seed)
     correct = []
     for text in texts:

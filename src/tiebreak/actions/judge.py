@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from tiebreak.errors import StudyError
+from tiebreak.evidence.compare.also import AlsoJudged, judge_also
 from tiebreak.evidence.compare.judgement import Judgement, judge_study
 from tiebreak.evidence.compare.quantities import compare_quantity
 from tiebreak.evidence.compare.simultaneous import Ranking
@@ -21,6 +22,7 @@ from tiebreak.report.terminal.tables import WIDE, say_path
 from tiebreak.report.text.explained import read_explanation
 from tiebreak.report.text.findings import Findings
 from tiebreak.report.text.values import (
+    also_as_json,
     contender_as_json,
     judgement_as_json,
     looks_as_json,
@@ -48,6 +50,7 @@ class Verdicts:
     contenders: tuple[ContenderSummary, ...]
     ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
+    also: tuple[AlsoJudged, ...] = ()  # the same models on further test parts
     looks: LookState | None = None  # of a study that trains seeds until it is decided
     notes: tuple[str, ...] = ()  # what must be known of data, runs and verdicts; every view shows it
 
@@ -91,7 +94,13 @@ def judge(folder: Path | str) -> Verdicts:
     from tiebreak.study.store import read_study
 
     stored = read_study(folder)
-    return judge_results(study_results(stored), stored.folder, stored)
+    verdicts = judge_results(study_results(stored), stored.folder, stored)
+    if not stored.study.also_test:
+        return verdicts
+    from tiebreak.study.also_test import also_results
+
+    parts = also_results(stored, verdicts.results)
+    return replace(verdicts, also=tuple(judge_also(verdicts.ranking, part) for _, part in parts))
 
 
 def read_results(folder: Path | str) -> Results:
@@ -160,6 +169,7 @@ def findings(verdicts: Verdicts) -> Findings:
         ranking=verdicts.ranking,
         judgements=verdicts.judgements,
         notes=verdicts.notes,
+        also=verdicts.also,
         explained=read_explanation(verdicts.folder),
     )
 
@@ -216,6 +226,7 @@ def as_json(verdicts: Verdicts) -> dict[str, Any]:
             for summary in verdicts.contenders
         },
         "budget": _budget_as_json(verdicts),
+        "also": {also.name: also_as_json(also) for also in verdicts.also},
         "tuning_curve": {
             label: asdict(each.curve) for label, each in searches.items() if each.curve is not None
         },

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tiebreak.actions.also_test import ask_about, load_parts
 from tiebreak.actions.equal import with_equal_budgets
 from tiebreak.actions.judge import Verdicts, judge
 from tiebreak.actions.keep import keep_for_the_page
@@ -24,6 +25,7 @@ from tiebreak.study.results import study_results
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import REDRAWN, read_study
 from tiebreak.study.tuning import Step, run_searches
+from tiebreak.training.placement.device import choose_device
 
 
 def run(
@@ -45,6 +47,7 @@ def run(
     folder = out or default_folder(study)
     if data is None:
         data = load(study.data, console)
+    parts = load_parts(study, data)
     execution = execution or Execution()
     study = with_equal_budgets(study, folder, data, execution, console)
     trained = 0
@@ -57,6 +60,8 @@ def run(
                 say(step.title, console)
             for _ in show_progress(step.events, step.study, console):
                 pass
+    if parts:
+        ask_about(read_study(folder), parts, data, choose_device(execution.device), console)
     verdicts = judge(folder)
     with console.status("Drawing figures and writing the page"):
         keep_for_the_page(verdicts, data)

@@ -76,6 +76,13 @@ SHARED: dict[str, Any] = {
     "superiority": Annotated[
         float | None, _study("Say whether the better one is better by at least so much (0.01: one point).")
     ],
+    "also_test": Annotated[
+        list[str] | None,
+        _data(
+            "Further test images for the trained models, such as folder:newer or cifar10.1; may be repeated.",
+            metavar="DATA",
+        ),
+    ],
     "vary": Annotated[
         str | None,
         _study("data: train as many runs again on training images drawn anew, and count that luck, too."),
@@ -155,7 +162,7 @@ def with_study_options(command: Callable[..., None]) -> Callable[..., None]:
     @functools.wraps(command)
     def with_overrides(**values: Any) -> None:
         given = {name: values.pop(name) for name in SHARED}
-        command(**values, overrides={name: value for name, value in given.items() if value is not None})
+        command(**values, overrides={name: value for name, value in given.items() if value not in (None, [])})
 
     ordered = sorted([*own, *shared], key=lambda parameter: parameter.kind)
     with_overrides.__signature__ = signature.replace(parameters=ordered)  # type: ignore[attr-defined]

@@ -37,6 +37,7 @@ from tiebreak.data.pictures import (
 from tiebreak.errors import DataError, did_you_mean
 
 # A part of the data -> the names that its folder may have, in any case
+TEST_PART = 0.2  # of images that are not divided: which is no matter where both parts are taken
 PARTS = {
     "train": ("train", "training"),
     "val": ("val", "valid", "validation"),
@@ -115,6 +116,19 @@ def folder_source(
         identity=f"folder {path.absolute()} {options} {digests} {unused}",
         build=lambda: _build(path, parts, unused, resize, skip_bad_images, test_fraction, progress),
     )
+
+
+def read_classes(path: Path, resize: int | None = None) -> ImageDataset:
+    """All images of PATH/test/<class>/, or of PATH/<class>/ where there is no test folder.
+
+    They are those of both parts of the data set together.
+
+    Raises: DataError if the folder is not laid out so, or an image cannot be read.
+    """
+    tests = [name for name in _subfolders(path) if name.lower() in PARTS["test"]]
+    path = (path / tests[0] if tests else path).absolute()
+    listing = {"train": list_images(path.parent, path.name)}
+    return _build(path.parent, listing, [], resize, False, TEST_PART, None)
 
 
 def _subfolders(root: Path) -> list[str]:

@@ -151,7 +151,7 @@ class Execution(Plan):
 
 
 # Settings that the first plans did not have: unless they say something, a plan keeps its hash.
-ADDED_SINCE = ("superiority", "tune", "equal", "vary")
+ADDED_SINCE = ("superiority", "tune", "equal", "vary", "also_test")
 
 
 class Study(Plan):
@@ -165,6 +165,7 @@ class Study(Plan):
     superiority: float | None = Field(default=None, gt=0, lt=1)  # whether one is better by so much is told
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
+    also_test: tuple[str, ...] = ()  # further test parts that the trained models are asked about
     vary: Literal["data"] | None = None  # train as many runs again on training images that are drawn anew
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # decides the epochs of each contender
     tune: Tuning | None = None  # None: each contender keeps the recipe that it was given
@@ -258,7 +259,7 @@ class Study(Plan):
         """A hash of all that decides the results, apart from the data's content and the machine."""
         plan = self.model_dump(mode="json", exclude={"data": {"data_dir", "skip_bad_images"}})
         for name in ADDED_SINCE:
-            if plan[name] == type(self).model_fields[name].default:
+            if plan[name] in (None, []):
                 del plan[name]
         for contender in plan["contenders"]:
             for name in [name for name in ("search", "redraw") if not contender[name]]:

@@ -69,6 +69,7 @@ class StudyFile(Plan):
     equivalence: float | None = None
     superiority: float | None = None
     baseline: str | None = None
+    also_test: tuple[str, ...] = ()
     vary: Literal["data"] | None = None
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None
     tune: Tuning | None = None
@@ -170,6 +171,7 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
         baseline=file.baseline,
         data=file.data,
         equal=file.equal,
+        also_test=file.also_test,
         vary=file.vary,
         tune=file.tune,
     )

@@ -4,7 +4,7 @@ from rich.console import Console
 
 from tiebreak.evidence.compare.judgement import uncertainty
 from tiebreak.report.terminal.tables import print_table, say
-from tiebreak.report.text.findings import Findings, summary_sentence, tuning_sentences
+from tiebreak.report.text.findings import FEW, Findings, summary_sentence, tuning_sentences
 from tiebreak.report.text.tables import ranking_table, summary_table
 
 
@@ -39,5 +39,9 @@ def _print_verdicts(findings: Findings, console: Console) -> None:
                 say(f"  {line}", console)
     for line in tuning_sentences(findings):
         say(line, console)
+    for also in findings.also:
+        say(also.sentence, console)
+        for judgement in also.judgements if len(also.judgements) <= FEW else also.judgements[:1]:
+            say(f"  {judgement.sentence}", console)
     if len(findings.told) < len(findings.judgements):
         say(f"All {len(findings.judgements)} pairs, one by one: in report.html, or with --json.", console)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from tiebreak.evidence.compare.also import AlsoJudged
 from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.verdict import Outcome
@@ -28,6 +29,7 @@ class Findings:
     ranking: Ranking | None  # None for a single contender, or before the first look
     judgements: tuple[Judgement, ...]  # one a pair
     notes: tuple[str, ...]  # what must be known of data, runs and verdicts
+    also: tuple[AlsoJudged, ...] = ()  # the same models on further test parts
     explained: Explained | None  # its contenders were trained to answer questions, not against each other
 
     @property

@@ -7,6 +7,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from tiebreak.evidence.claims.outcome import ClaimOutcome
+from tiebreak.evidence.compare.also import AlsoJudged
 from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.compare.until_decided import LookState
@@ -85,6 +86,16 @@ def judgement_as_json(judgement: Judgement) -> dict[str, Any]:
         "next_step": asdict(judgement.verdict.next_step),
         "sentence": judgement.sentence,
         "scope": judgement.scope,
+    }
+
+
+def also_as_json(also: AlsoJudged) -> dict[str, Any]:
+    """One entry of `also`: what the study's models show on a further test part."""
+    return {
+        "images": also.images,
+        "same_order": also.same_order,
+        "contenders": {each.label: spread_as_json(each.test_acc) for each in also.contenders},
+        "comparisons": [judgement_as_json(judgement) for judgement in also.judgements],
     }
 
 
