@@ -13,12 +13,13 @@ demo: .venv/.installed                 ## from nothing to a verdict, on the data
 test: .venv/.installed-dev             ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: .venv/.installed-dev            ## formatter, linter, types, import directions, security
+check: .venv/.installed-dev            ## formatter, linter, types, import directions, docs, security
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python tools/draw_rooms.py --check
+	$(BIN)/python tools/check_docs.py
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
 
 bench: .venv/.installed                ## what is fast on this machine, against what

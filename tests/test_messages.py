@@ -9,13 +9,14 @@ import typer
 
 from tiebreak.cli.run_command import app
 from tiebreak.study.study_file import StudyFile
+from tiebreak.training.recipe.space import Tuning
 
 ROOT = Path(__file__).parents[1]
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*[a-z]")
-KEY = re.compile(r"(?<![\w./])(data|recipe|execution)\.(?!py\b)([a-z_]{2,})")
+KEY = re.compile(r"(?<![\w./])(data|recipe|execution|tune)\.(?!(?:py|md)\b)([a-z_]{2,})")
 FOREIGN = OPTION.findall(
     "docker --cpus; ray --working-dir --runtime-env-json --min-nodes --num-cpus --head --port; "
-    "srun --nodes --ntasks-per-node --cpus-per-task --exclusive"
+    "pip --constraint; srun --nodes --ntasks-per-node --cpus-per-task --exclusive"
 )
 
 
@@ -44,6 +45,6 @@ def test_every_option_that_a_message_names_exists():
 def test_every_key_that_a_message_names_exists():
     tables = {
         name: StudyFile.model_fields[name].annotation.model_fields for name in ("data", "recipe", "execution")
-    }
+    } | {"tune": Tuning.model_fields}
     named = [(path.name, *key) for path, text in texts() for key in KEY.findall(text)]
     assert [each for each in named if each[2] not in tables[each[1]]] == []

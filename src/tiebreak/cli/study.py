@@ -2,6 +2,7 @@
 
 import shlex
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,6 +11,11 @@ import typer
 from tiebreak.cli.app import app, echo_json, leave_if_incomplete, make_console, show_results
 from tiebreak.cli.options import Json, with_study_options
 from tiebreak.errors import TiebreakError
+
+DryRun = Annotated[
+    bool,
+    typer.Option("--dry-run", help="Say how long it would take, with memory and disk, and train nothing."),
+]
 
 if TYPE_CHECKING:
     from tiebreak.study.stop import StopRequest
@@ -25,13 +31,14 @@ def compare(
         typer.Argument(help="Models: mlp, 'cnn(width=64)', 'wide=cnn(width=64)', path/to/file.py:factory."),
     ],
     overrides: dict[str, Any],
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Train contenders side by side, with the same seeds, and say which one is better."""
     _import_ahead(overrides)
     from tiebreak.study.study_file import interpret
 
-    _run(interpret({"contenders": contenders}, overrides), as_json)
+    _run(interpret({"contenders": contenders}, overrides), as_json, dry_run)
 
 
 @app.command(epilog="Example: [bold]tiebreak run studies/mlp_vs_cnn.toml --seeds 3[/bold]")
@@ -39,13 +46,14 @@ def compare(
 def run(
     study_file: Annotated[Path, typer.Argument(help="A study file (TOML).")],
     overrides: dict[str, Any],
+    dry_run: DryRun = False,
     as_json: Json = False,
 ) -> None:
     """Run the study that a file describes; what the command line says wins over the file."""
     _import_ahead(overrides)
     from tiebreak.study.study_file import read_study_file
 
-    _run(read_study_file(study_file, overrides), as_json)
+    _run(read_study_file(study_file, overrides), as_json, dry_run)
 
 
 @app.command(epilog="Example: [bold]tiebreak explain mlp cnn --dataset cifar10 --seeds 3 --epochs 5[/bold]")
@@ -93,14 +101,26 @@ def _import_ahead(overrides: dict[str, Any]) -> None:
         start_early(WORK, overrides.get("threads", 1))
 
 
-def _run(planned: Any, as_json: bool) -> None:
+def _run(planned: Any, as_json: bool, dry: bool) -> None:
     from tiebreak.actions.run import run as run_planned
 
     study, execution, out = planned
+    if dry:
+        _tell_what_it_takes(study, execution, out, as_json)
+        return
     # With --json, stdout is for the object alone.
     results = run_planned(study, execution, out, console=make_console(stderr=as_json), stop=_stoppable())
     show_results(results, as_json)
     leave_if_incomplete(results.results)
+
+
+def _tell_what_it_takes(study: Any, execution: Any, out: Path | None, as_json: bool) -> None:
+    from tiebreak.actions.dry_run import dry_run
+
+    found = dry_run(study, execution, out, console=make_console(stderr=True))
+    typer.echo(found, err=as_json)
+    if as_json:
+        echo_json(asdict(found))
 
 
 def _stoppable() -> "StopRequest":

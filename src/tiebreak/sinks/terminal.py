@@ -12,6 +12,7 @@ from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn
 from tiebreak.report.palette import contender_colours
 from tiebreak.report.terminal.tables import say
 from tiebreak.report.text.labels import short_labels
+from tiebreak.report.text.tables import duration
 from tiebreak.study.driver import Event
 from tiebreak.study.plan import Study
 from tiebreak.study.record import RunRecord
@@ -20,6 +21,8 @@ from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 from tiebreak.training.run import RunProgress
 
+FIRST_SECONDS = 1.5  # after which the first estimate is made
+WORTH_TELLING = 10.0  # seconds
 ROOMY = 110  # columns; with fewer, the bar's line leaves out loss and speed
 
 
@@ -33,8 +36,11 @@ def show_progress(events: Iterator[Event], study: Study, console: Console) -> It
 
 def _show_lines(events: Iterator[Event], study: Study, console: Console) -> Iterator[Event]:
     current: RunId | None = None
+    first = FirstEstimate(study)
     total = len(study.contenders) * len(study.seeds)
     for event in events:
+        if told := first.hear(event):
+            say(told, console)
         if isinstance(event.news, EpochResult | RunRecord) and event.run != current:
             say(f"{event.run.label}, seed {event.run.seed}", console)
             current = event.run
@@ -46,6 +52,35 @@ def _show_lines(events: Iterator[Event], study: Study, console: Console) -> Iter
         elif isinstance(event.news, RunRecord):
             say(f"{outcome(event.news)} ({event.ended} of {total} runs)", console)
         yield event
+
+
+@dataclass
+class FirstEstimate:
+    """How long a study will take, by its first steps, told once."""
+
+    study: Study
+    speeds: dict[str, float] = field(default_factory=dict)  # images a second, by label
+    batches: int = 0  # of an epoch
+    at_work: set[RunId] = field(default_factory=set)  # runs seen side by side
+    since: float = field(default_factory=time.monotonic)
+    told: bool = False
+
+    def hear(self, event: Event) -> str | None:
+        """The estimate, once the first steps have taken a moment, and if there is long to wait."""
+        news = event.news
+        if self.told or not isinstance(news, RunProgress):
+            return None
+        self.speeds[event.run.label], self.batches = news.images_per_second, news.batches
+        self.at_work.add(event.run)
+        if time.monotonic() - self.since < FIRST_SECONDS:
+            return None
+        self.told, typical = True, sum(self.speeds.values()) / len(self.speeds)
+        left = 0.0
+        for contender in self.study.contenders:
+            images = contender.recipe.epochs * self.batches * contender.recipe.batch_size
+            left += images / self.speeds.get(contender.label, typical)
+        left *= (len(self.study.seeds) - event.ended / len(self.study.contenders)) / len(self.at_work)
+        return f"About {duration(left)} in all, by the first steps." if left > WORTH_TELLING else None
 
 
 @dataclass
@@ -77,7 +112,7 @@ def _show_bar(events: Iterator[Event], study: Study, console: Console) -> Iterat
     roomy = console.width >= ROOMY
     epochs = {c.label: c.recipe.epochs * len(study.seeds) for c in study.contenders}
     finished_epochs: float | None = None
-    estimate = Estimate(left=dict(epochs))
+    estimate, first = Estimate(left=dict(epochs)), FirstEstimate(study)
     columns = (
         TextColumn("{task.description}"),
         BarColumn(bar_width=24 if roomy else 8),
@@ -86,6 +121,8 @@ def _show_bar(events: Iterator[Event], study: Study, console: Console) -> Iterat
     with Progress(*columns, TextColumn("{task.fields[left]}"), console=console, transient=True) as progress:
         task = progress.add_task("starting", total=sum(epochs.values()), left="")
         for event in events:
+            if told := first.hear(event):
+                progress.console.print(told, highlight=False)
             if finished_epochs is None:
                 before = event.ended - isinstance(event.news, RunRecord)
                 share = before / (len(study.contenders) * len(study.seeds))

@@ -34,8 +34,8 @@ def run_name(label: str, seed: int) -> str:
 
 
 def read_answers(stored: StoredStudy, name: str) -> dict[str, np.ndarray]:
-    """What is kept of a test part: labels, and `<label>/<seed>` with the probabilities of a run that has still
-    the same weights; none if nothing is kept.
+    """What is kept of a test part: labels, and `<label>/<seed>` with the probabilities of a run whose weights
+    are still the same; none if nothing is kept.
 
     Raises: StudyError if the file is a link or no plain file.
     """

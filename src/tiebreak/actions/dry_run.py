@@ -1,0 +1,104 @@
+"""`--dry-run`: how long a study will take, with memory and disk, from a few steps of each contender."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from tiebreak.actions.equal import with_equal_budgets
+from tiebreak.actions.load import load
+from tiebreak.actions.time_budget import probe
+from tiebreak.data.dataset import ImageDataset
+from tiebreak.models.catalog import build_model
+from tiebreak.models.users_code import users_code
+from tiebreak.report.text.tables import duration
+from tiebreak.rng import global_stream
+from tiebreak.study.driver import plan_tasks
+from tiebreak.study.plan import Contender, Execution, Study, default_folder
+from tiebreak.study.where.machine import choose_workers, estimate_needs, this_machine
+from tiebreak.training.placement.device import choose_device, thread_count
+from tiebreak.training.placement.precision import choose_precision
+
+PAGE_BYTES = 15_000_000  # of report.html and figures, about
+
+
+@dataclass(frozen=True, kw_only=True)
+class DryRun:
+    """What a study will take, as far as a few steps tell; what is trained already is not subtracted."""
+
+    runs: int  # the trials of searches among them
+    workers: int
+    seconds_of_run: dict[str, float]  # of training and evaluation, by label
+    seconds: float  # of all, side by side
+    memory: float  # bytes
+    disk: float  # bytes of the study folder
+
+    def __str__(self) -> str:
+        each = ", ".join(f"{label} {duration(seconds)}" for label, seconds in self.seconds_of_run.items())
+        return (
+            f"A run takes about: {each}.\n"
+            f"{self.runs} runs, {self.workers} at a time: about {duration(self.seconds)}. "
+            f"Memory about {self.memory / 1e9:.1f} GB; study folder about {self.disk / 1e6:,.0f} MB."
+        )
+
+
+def dry_run(
+    study: Study,
+    execution: Execution | None = None,
+    out: Path | None = None,
+    data: ImageDataset | None = None,
+    console: Console | None = None,
+) -> DryRun:
+    """Time a few steps of each contender, and train nothing.
+
+    With `--seeds auto` all looks are counted, with `--halving` all trials to their end: it is the most.
+
+    Raises: as `run`, before it trains.
+    """
+    execution, console = execution or Execution(), console or Console(quiet=True)
+    data = load(study.data, console) if data is None else data
+    study = with_equal_budgets(study, out or default_folder(study), data, execution, console)
+    device, val_size = choose_device(execution.device), data.val_size(study.data.val_size)
+    specs = [task.spec for task in plan_tasks(study, val_size).values()]
+    workers = choose_workers(specs, data, execution, this_machine(device), early_server=True)
+    taken, disk = {}, 0.0
+    count = runs_of_contender(study)
+    with thread_count(execution.threads):
+        for contender in study.contenders:
+            taken[contender.label] = _seconds_of_run(contender, data, val_size, execution)
+            disk += count * _bytes_of_run(contender, data, val_size)
+    seconds = count * sum(taken.values())
+    return DryRun(
+        runs=count * len(study.contenders),
+        workers=workers,
+        seconds_of_run=taken,
+        seconds=max(seconds / workers, max(taken.values())),
+        memory=estimate_needs(specs, data).memory * (workers + 1),
+        disk=disk + PAGE_BYTES,
+    )
+
+
+def runs_of_contender(study: Study) -> int:
+    """How many runs each contender takes at most."""
+    count = len(study.seeds)
+    if study.tune is not None:
+        count = len(study.blocks) * study.tune.trials + len(study.seeds) - len(study.blocks)
+    return count * (2 if study.vary else 1)
+
+
+def _seconds_of_run(contender: Contender, data: ImageDataset, val_size: int, execution: Execution) -> float:
+    device = choose_device(execution.device)
+    with users_code(f"{contender.model} fails in a probe of its speed"):
+        training, looking = probe(contender, data, device, choose_precision(execution.precision, device))
+    images = (len(data.train) - val_size) * contender.train_fraction
+    an_epoch = images * training + val_size * looking
+    return contender.recipe.epochs * an_epoch + (len(data.test) + val_size) * looking
+
+
+def _bytes_of_run(contender: Contender, data: ImageDataset, val_size: int) -> float:
+    """Of weights and predictions."""
+    with global_stream(0, "probe"):
+        model = build_model(contender.model, data.image_shape, data.num_classes)
+    weights = math.fsum(tensor.nbytes for tensor in model.state_dict().values())
+    return weights + (len(data.test) + val_size) * (4 * data.num_classes + 8)
