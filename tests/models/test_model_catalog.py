@@ -121,7 +121,7 @@ def test_arguments_are_described():
     ("text", "message"),
     [
         ("nn", 'Unknown model "nn". Did you mean "cnn"?'),
-        ("resnet", "Your own: path/to/file.py:factory"),
+        ("resnext", "Your own: path/to/file.py:factory"),
         ("cnn(64)", "name each argument, e.g. cnn(width=64)"),
         ("cnn(depth=3)", "It takes: width, dropout."),
         ("cnn(num_classes=3)", "num_classes follows from the data set"),

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from tiebreak.errors import ModelError
-from tiebreak.models.source import source_hash
+from tiebreak.models import matched
+from tiebreak.models.source import CATALOG, _reach, source_hash
 
 NET = """
 import torch
@@ -94,6 +95,15 @@ def test_a_module_is_followed_from_the_folder_of_its_package(
 def test_the_models_that_come_along_and_installed_ones_have_a_hash() -> None:
     hashes = {source_hash(name) for name in ("mlp", "mlp(hidden_dim=3)", "cnn", "torch.nn:Linear")}
     assert len(hashes) == 3  # arguments are no code
+
+
+def test_a_built_in_model_is_its_own_file_and_what_it_matches() -> None:
+    """Another model in the catalog is nothing to it; the one that it is to be as large as, is."""
+    assert source_hash("mlp") != source_hash('mlp(match="cnn")') != source_hash('mlp(match="linear")')
+    reached = {
+        path.name for path in _reach(Path(matched.__file__), (Path(matched.__file__).parents[2],), CATALOG)
+    }
+    assert {"matched.py", "mlp.py"} <= reached and not reached & {"catalog.py", "cnn.py", "resnet.py"}
 
 
 def test_what_was_typed_and_cannot_be_read_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,12 @@ from torch import Tensor, nn
 from tiebreak.calls import Call, parse_call
 from tiebreak.errors import ModelError, did_you_mean
 from tiebreak.models.cnn import SimpleCNN
+from tiebreak.models.deep_mlp import DeepMLP
 from tiebreak.models.linear import LinearClassifier
 from tiebreak.models.local import LocalNet
 from tiebreak.models.matched import mlp
+from tiebreak.models.patches import Mixer, ViT
+from tiebreak.models.resnet import ResNet
 from tiebreak.models.scattered import scattered_cnn
 from tiebreak.models.users_code import import_users_module, in_folder_of, users_code
 
@@ -22,6 +25,10 @@ ModelFactory = Callable[..., nn.Module]
 BUILTIN: dict[str, ModelFactory] = {
     "mlp": mlp,
     "cnn": SimpleCNN,
+    "deep-mlp": DeepMLP,
+    "resnet": ResNet,
+    "mixer": Mixer,
+    "vit": ViT,
     "linear": LinearClassifier,
     "local": LocalNet,
     "cnn-shuffled-taps": scattered_cnn,

@@ -10,8 +10,10 @@ from pathlib import Path
 
 from tiebreak.calls import parse_call
 from tiebreak.errors import ModelError
+from tiebreak.models import catalog
 from tiebreak.models.catalog import BUILTIN, find_factory
 
+CATALOG = Path(catalog.__file__).resolve()
 INSTALLED = frozenset(("site-packages", "dist-packages"))  # folders of packages that their user did not write
 
 _imported: dict[Path, bytes] = {}  # what a user's modules held when this process first looked at them
@@ -40,8 +42,12 @@ def source_hash(text: str) -> str:
     if INSTALLED & set(start.parts):
         return _hash([(_version(module.__name__), start.read_bytes())])
     beside = start.parents[module.__name__.count(".") + (start.name == "__init__.py")]
-    files = _reach(start, (beside, Path.cwd()))
-    return _hash_files([path for path in files if name not in BUILTIN or path.parent == start.parent])
+    if name not in BUILTIN:
+        return _hash_files(_reach(start, (beside, Path.cwd())))
+    own = _hash_files(path for path in _reach(start, (beside,), CATALOG) if path.parent == start.parent)
+    # A model that is made to match another one depends on that, too, but not on all that the catalog lists.
+    match = parse_call(text, ModelError).kwargs.get("match")
+    return _hash([("", f"{own} {source_hash(match)}".encode())]) if isinstance(match, str) else own
 
 
 def _hash_files(files: Iterable[Path], fresh: Path | None = None) -> str:
@@ -63,8 +69,8 @@ def _hash(contents: Iterable[tuple[str, bytes]]) -> str:
     return digest.hexdigest()
 
 
-def _reach(start: Path, places: Sequence[Path]) -> list[Path]:
-    """The file and all that it imports, directly or not, from the places."""
+def _reach(start: Path, places: Sequence[Path], without: Path | None = None) -> list[Path]:
+    """The file and all that it imports, directly or not, from the places; but for one file."""
     found = [start]
     for path in found:  # which grows meanwhile
         try:
@@ -72,7 +78,7 @@ def _reach(start: Path, places: Sequence[Path]) -> list[Path]:
         except (SyntaxError, ValueError):
             continue  # imported by nobody so far, else we had heard of it
         for imported in _imports(tree, path, places):
-            if imported not in found:
+            if imported not in (*found, without):
                 found.append(imported)
     return found
 
