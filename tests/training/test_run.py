@@ -119,6 +119,23 @@ def test_who_reads_events_does_not_change_what_a_model_draws(odd: str) -> None:
     assert content(resumed) == content(quiet)
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_every_piece_of_a_recipe_goes_on_exactly(optimizer: str) -> None:
+    """Warm-up, clipping, undecayed norms and all augmentation, from the middle of an epoch."""
+    pieces = {"warmup": 0.2, "schedule": "cosine", "clip": 0.5, "weight_decay": 0.01, "decay_norms": False}
+    images = {"flip": True, "crop": 2, "pad": "reflect", "cutout": 3, "brightness": 0.2, "contrast": 0.2}
+    spec = spec_of(
+        "deep-mlp(width=8, dropout=0.3)", optimizer=optimizer, nesterov=optimizer == "sgd", **pieces, **images
+    )
+    events = list(train_run(spec, some_images(), CPU, precision="fp32", checkpoint_seconds=0.0))
+    whole = content(result_of(iter(events)))
+    checkpoints = [event for event in events if isinstance(event, Checkpoint)]
+    for checkpoint in (checkpoints[1], checkpoints[len(checkpoints) // 2 + 1]):
+        assert checkpoint.batch > 0
+        again = train_run(spec, some_images(), CPU, checkpoint.content, precision="fp32")
+        assert content(result_of(again)) == whole
+
+
 def test_a_slow_reader_is_not_counted_as_training() -> None:
     spec, data = spec_of("linear"), some_images()
     waited = 0.0

@@ -31,6 +31,8 @@ app = typer.Typer(
 
 data_app = typer.Typer(no_args_is_help=True, help="List, fetch and look at data sets.")
 app.add_typer(data_app, name="data")
+recipes_app = typer.Typer(no_args_is_help=True, help="List recipes, and show one to copy and change.")
+app.add_typer(recipes_app, name="recipes")
 
 
 def _print_version(wanted: bool) -> bool:

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, data_app, echo_json, load_data, make_console
+from tiebreak.cli.app import app, data_app, echo_json, load_data, make_console, recipes_app
 from tiebreak.cli.options import (
     BatchSize,
     DataDir,
@@ -131,3 +131,21 @@ def data_show(
         say(f"{fact:<12} {text}", console)
     say("", console)
     print_table(class_table(data), console)
+
+
+@recipes_app.command("list", epilog="Example: [bold]tiebreak recipes list[/bold]")
+def list_recipes() -> None:
+    """The recipes that --recipe takes by name."""
+    from tiebreak.study.named_recipes import recipe_names
+
+    names = recipe_names()
+    for name, text in names.items():
+        typer.echo(f"{name:{max(map(len, names))}}  {text}")
+
+
+@recipes_app.command("show", epilog="Example: [bold]tiebreak recipes show strong > mine.toml[/bold]")
+def show_recipe(name: Annotated[str, typer.Argument(help="A name from 'tiebreak recipes list'.")]) -> None:
+    """Print a recipe, to be kept as a file, changed, and given with --recipe mine.toml."""
+    from tiebreak.study.named_recipes import recipe_text
+
+    typer.echo(recipe_text(name), nl=False)

@@ -96,16 +96,37 @@ SHARED: dict[str, Any] = {
         ),
     ],
     "baseline": Annotated[str | None, _study("Compare all contenders with this one, not each with each.")],
+    "recipe": Annotated[
+        str | None,
+        _recipe(
+            "A recipe by name (tiebreak recipes list) or a TOML file; options beside it win.", metavar="NAME"
+        ),
+    ],
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
     "batch_size": BatchSize,
     "lr": LearningRate,
     "optimizer": Annotated[str | None, _recipe("adam, adamw or sgd (adam).")],
     "momentum": Annotated[float | None, _recipe("Of sgd (0.9).")],
     "weight_decay": Annotated[float | None, _recipe("Pull of the weights towards 0 (0).")],
-    "schedule": Annotated[str | None, _recipe("Of the learning rate: constant or cosine (constant).")],
+    "decay_norms": Annotated[
+        bool | None,
+        _recipe("Whether weight decay pulls at biases and normalisations.", "--decay-norms/--no-decay-norms"),
+    ],
+    "nesterov": Annotated[bool | None, _recipe("Nesterov's momentum, of sgd.", "--nesterov", metavar="")],
+    "clip": Annotated[float | None, _recipe("The largest norm of a step's gradient (0: any).", min=0)],
+    "schedule": Annotated[
+        str | None, _recipe("Of the learning rate: constant, cosine or linear (constant).")
+    ],
+    "warmup": Annotated[float | None, _recipe("Share of the steps in which the learning rate rises (0).")],
     "label_smoothing": Annotated[float | None, _recipe("Share of the target given to all classes (0).")],
     "flip": Annotated[bool | None, _recipe("Mirror training images at random.", "--flip", metavar="")],
     "crop": Annotated[int | None, _recipe("Shift training images by up to so many pixels (0).", min=0)],
+    "pad": Annotated[str | None, _recipe("What a shift brings in: black or reflect (black).")],
+    "cutout": Annotated[
+        int | None, _recipe("Cut a square of so many pixels out of training images (0).", min=0)
+    ],
+    "brightness": Annotated[float | None, _recipe("Make training images brighter or darker by up to (0).")],
+    "contrast": Annotated[float | None, _recipe("Change the contrast of training images by up to (0).")],
     "tune": Annotated[
         str | None,
         _tuning("Settings to search for each contender: lr,weight_decay or lr=1e-4..1e-2."),

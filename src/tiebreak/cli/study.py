@@ -92,6 +92,27 @@ def explain(
     leave_if_incomplete(explanation.results)
 
 
+@app.command(epilog="Example: [bold]tiebreak ablate cnn --recipe regularised --seeds 3[/bold]")
+@with_study_options
+def ablate(
+    contender: Annotated[str, typer.Argument(help="A model, e.g. cnn or 'resnet(depth=14)'.")],
+    overrides: dict[str, Any],
+    without: Annotated[
+        str | None, typer.Option(help="Pieces of the recipe, e.g. flip,cutout; by default each in turn.")
+    ] = None,
+    dry_run: DryRun = False,
+    as_json: Json = False,
+) -> None:
+    """Say what each piece of a recipe brings: train with all of them, and with each left out."""
+    _import_ahead(overrides)
+    from tiebreak.actions.ablate import ablated
+    from tiebreak.study.study_file import interpret
+
+    study, execution, out = interpret({"contenders": [contender], "seeds": 3}, overrides)
+    pieces = [piece.strip() for piece in without.split(",")] if without else None
+    _run((ablated(study, pieces), execution, out), as_json, dry_run)
+
+
 def _import_ahead(overrides: dict[str, Any]) -> None:
     """Let another core import PyTorch for the workers, while this process imports it for itself."""
     if overrides.get("executor", "auto") in ("auto", "processes") and overrides.get("workers") != "1":

@@ -37,6 +37,7 @@ class Batches:
     generator: torch.Generator | None = None  # draws the order; its state moves on with every epoch
     augment: Augment | None = None
     augment_generator: torch.Generator | None = None
+    change_generator: torch.Generator | None = None  # of augmentation that gives pixels other values
     dtype: torch.dtype = torch.float32  # of the batches; normalised in float32, then rounded to it
     channels_last: bool = False  # memory layout of the batches; their shape is the same
     device: str = "cpu"  # where the batches are
@@ -48,6 +49,8 @@ class Batches:
             raise DataError("shuffle=True needs a generator, e.g. torch.Generator().manual_seed(0).")
         if self.augment and self.augment_generator is None:
             raise DataError("augment needs an augment_generator, e.g. torch.Generator().manual_seed(0).")
+        if self.augment and self.augment.changes and self.change_generator is None:
+            raise DataError("cutout, brightness and contrast need a change_generator.")
 
     @property
     def num_images(self) -> int:
@@ -71,7 +74,7 @@ class Batches:
             order = order[torch.randperm(len(order), generator=self.generator)]
         draws = None
         if self.augment:
-            drawn = draw_augmentation(self.augment, len(order), self.augment_generator)
+            drawn = draw_augmentation(self.augment, len(order), self.augment_generator, self.change_generator)
             draws = drawn.to(self.images.device)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
@@ -80,7 +83,7 @@ class Batches:
         for start in range(first_batch * self.batch_size, len(order), self.batch_size):
             here = slice(start, start + self.batch_size)
             images = self.images.index_select(0, order[here])
-            images = augment_batch(images, draws[here]) if draws else images
+            images = augment_batch(self.augment, images, draws[here]) if self.augment and draws else images
             yield self._normalised(images.to(self.device), scale, shift), labels[here]
 
     def _normalised(

@@ -65,6 +65,7 @@ class Part:
         *,
         augment: Augment | None = None,
         augment_generator: torch.Generator | None = None,
+        change_generator: torch.Generator | None = None,
     ) -> Batches:
         """Normalised float batches of this part; see `Batches`."""
         return Batches(
@@ -78,6 +79,7 @@ class Part:
             generator=generator,
             augment=augment,
             augment_generator=augment_generator,
+            change_generator=change_generator,
         )
 
 

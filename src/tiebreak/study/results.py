@@ -100,7 +100,8 @@ def in_words(contender: Contender, searched: Collection[str] = ()) -> str:
         told.append(f"lr {recipe.lr:g}")
     for field, value in recipe:
         if field not in ("epochs", "optimizer", "lr", *searched) and value != getattr(usual, field):
-            told.append(field.replace("_", " ") + ("" if value is True else f" {value}"))
+            name = field.replace("_", " ")
+            told.append(name if value is True else f"no {name}" if value is False else f"{name} {value}")
     if contender.train_fraction < 1:
         told.append(f"{contender.train_fraction:.3g} of the training images")
     return ", ".join(told)

@@ -9,6 +9,7 @@ from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_v
 
 from tiebreak.errors import StudyError, TiebreakError, did_you_mean
 from tiebreak.study.equal import Equal, read_equal
+from tiebreak.study.named_recipes import expand_recipe
 from tiebreak.study.plan import (
     DEFAULT_SEEDS,
     MAX_SEEDS,
@@ -46,7 +47,13 @@ class ContenderEntry(Plan):
     @model_validator(mode="before")
     @classmethod
     def _text_names_a_model(cls, entry: Any) -> Any:
-        return {"model": entry} if isinstance(entry, str) else entry
+        if isinstance(entry, str):
+            return {"model": entry}
+        return entry | {"recipe": expand_recipe(entry["recipe"])} if _has_recipe(entry) else entry
+
+
+def _has_recipe(entry: Any) -> bool:
+    return isinstance(entry, dict) and "recipe" in entry
 
 
 def _auto_is_none(seeds: Any) -> Any:
@@ -106,6 +113,8 @@ def sort_settings(settings: Mapping[str, Any]) -> dict[str, Any]:
             table, key = "tune", "search"
         if isinstance(value, BaseModel):
             value = value.model_dump(exclude_unset=True)
+        if name == "recipe":
+            value = expand_recipe(value)
         if not table and isinstance(value, Mapping):
             tables[key] = {**value, **tables.get(key, {})}
         elif table:
@@ -144,6 +153,8 @@ def interpret(content: dict[str, Any], settings: Mapping[str, Any]) -> tuple[Stu
     Raises: StudyError for an unknown or wrong key.
     """
     overrides = sort_settings(settings)
+    if _has_recipe(content):
+        content = content | {"recipe": expand_recipe(content["recipe"])}
     merged = content | {
         key: _lay_over(content.get(key, {}), value) if isinstance(value, dict) else value
         for key, value in overrides.items()

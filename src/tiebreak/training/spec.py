@@ -17,6 +17,8 @@ from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.training.recipe.recipe import Recipe
 
+AUGMENTATIONS = ("flip", "crop", "pad", "cutout", "brightness", "contrast")
+
 
 class RunSpec(BaseModel):
     """Everything that a run's result depends on, beside the data and the machine."""
@@ -55,13 +57,16 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
     if spec.redraw:
         train = redraw(train, stream(seed, "redraw"))
-    streams = {purpose: stream(seed, purpose) for purpose in ("order", "augment")}
+    augment = Augment(**{name: getattr(recipe, name) for name in AUGMENTATIONS})
+    purposes = ("order", "augment", *(("change",) if augment.changes else ()))
+    streams = {purpose: stream(seed, purpose) for purpose in purposes}
     batches = train.batches(
         recipe.batch_size,
         shuffle=True,
         generator=streams["order"],
-        augment=Augment(flip=recipe.flip, crop=recipe.crop) if recipe.flip or recipe.crop else None,
+        augment=augment if augment.moves or augment.changes else None,
         augment_generator=streams["augment"],
+        change_generator=streams.get("change"),
     )
     return RunImages(train=batches, val=val, test=data.test, streams=streams)
 

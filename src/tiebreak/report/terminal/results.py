@@ -5,7 +5,7 @@ from rich.console import Console
 from tiebreak.evidence.compare.judgement import uncertainty
 from tiebreak.report.terminal.tables import print_table, say
 from tiebreak.report.text.findings import FEW, Findings, summary_sentence, tuning_sentences
-from tiebreak.report.text.tables import ranking_table, summary_table
+from tiebreak.report.text.tables import baseline_table, ranking_table, summary_table
 
 
 def print_findings(findings: Findings, console: Console) -> None:
@@ -32,6 +32,11 @@ def _print_verdicts(findings: Findings, console: Console) -> None:
         say("One contender: there is nothing to compare it with.", console)
     if findings.ranking is not None and findings.is_ranked:
         say(summary_sentence(findings.ranking, findings.judgements), console, style="bold")
+    baseline = findings.ranking.baseline if findings.ranking is not None else None
+    if baseline is not None and findings.is_ranked and findings.judgements:
+        say("", console)
+        print_table(baseline_table(findings.judgements, baseline), console, findings.colours)
+        say("", console)
     for judgement in findings.told:
         say(judgement.sentence, console, style=None if findings.is_ranked else "bold")
         for line in (judgement.beside, uncertainty(judgement.verdict.comparison)):

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from tiebreak.evidence.compare.judgement import Judgement
 from tiebreak.evidence.compare.simultaneous import Ranking
 from tiebreak.evidence.describe.quality import ContenderSummary, Spread
 from tiebreak.evidence.plan.budget import Budget
@@ -109,6 +110,30 @@ def ranking_table(ranking: Ranking) -> Table:
         best = {True: "yes", False: "no", None: "cannot tell"}[standing.may_be_best]
         rows.append((standing.name, f"{100 * standing.accuracy:.1f}", *letters, best))
     return Table(columns=tuple(columns), rows=tuple(rows), text_columns=("letters", "may be best"))
+
+
+def baseline_table(judgements: Sequence[Judgement], baseline: str) -> Table:
+    """All contenders against the baseline, which is each pair's second; intervals for each pair alone."""
+    told = {"a better": "better", "b better": "worse"}
+    rows = []
+    for judgement in judgements:
+        verdict = judgement.verdict
+        low, middle, high = (
+            100 * end
+            for end in (verdict.comparison.ci_low, verdict.comparison.difference, verdict.comparison.ci_high)
+        )
+        rows.append(
+            (
+                judgement.a,
+                f"{middle:+z.1f}",
+                f"{low:+z.1f} to {high:+z.1f}",
+                f"{verdict.p_value:.2g}",
+                told.get(verdict.outcome.value, verdict.outcome.value),
+            )
+        )
+    level = f"{100 * judgements[0].verdict.comparison.level:g}% CI"
+    columns = ("contender", f"minus {baseline}", level, "adjusted p", "verdict")
+    return Table(columns=columns, rows=tuple(rows), text_columns=("verdict",), left_out_first=("adjusted p",))
 
 
 def power_table(budget: Budget) -> Table:

@@ -1,8 +1,12 @@
 """What a recipe's names stand for: the loss, the optimiser, what changes the learning rate."""
 
+import math
+from functools import partial
+from typing import Any
+
 import torch
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
+from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 
 from tiebreak.kernels import has_adam
 from tiebreak.training.placement.adam import Adam
@@ -17,11 +21,16 @@ def make_criterion(recipe: Recipe) -> nn.Module:
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser, in a fused form (one pass over all of a parameter's state)."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    parameters = parameter_groups(recipe, model)
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(
-            parameters, recipe.lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+            parameters,
+            recipe.lr,
+            momentum=recipe.momentum,
+            nesterov=recipe.nesterov,
+            weight_decay=recipe.weight_decay,
+            fused=True,
         )
     elif has_adam() and keep_bf16_gradients(model):
         optimizer = Adam(
@@ -34,7 +43,25 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[recipe.optimizer]
         optimizer = kind(parameters, recipe.lr, weight_decay=recipe.weight_decay, fused=True)
     optimizer.register_load_state_dict_post_hook(lay_out_like_parameters)
+    if recipe.clip:
+        optimizer.register_step_pre_hook(partial(clip_gradients, recipe.clip))
     return optimizer
+
+
+def parameter_groups(recipe: Recipe, model: nn.Module) -> Any:
+    """The parameters to train; without `decay_norms`, those of one axis (biases, norms) are not decayed."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    if recipe.decay_norms:
+        return parameters
+    decayed = [parameter for parameter in parameters if parameter.dim() > 1]
+    others = [parameter for parameter in parameters if parameter.dim() <= 1]
+    return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]
+
+
+def clip_gradients(largest: float, optimizer: torch.optim.Optimizer, *_: Any) -> None:
+    """Scale the gradient of a step down to that norm, if it is larger."""
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    nn.utils.clip_grad_norm_(parameters, largest)
 
 
 def lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
@@ -53,6 +80,17 @@ def make_scheduler(
     recipe: Recipe, optimizer: torch.optim.Optimizer, batches_per_epoch: int
 ) -> LRScheduler | None:
     """What changes the learning rate after each batch; None if it is constant."""
-    if recipe.schedule == "constant":
+    steps = recipe.epochs * batches_per_epoch
+    if recipe.schedule == "constant" and not recipe.warmup:
         return None
-    return CosineAnnealingLR(optimizer, T_max=recipe.epochs * batches_per_epoch)
+    if recipe.schedule == "cosine" and not recipe.warmup:
+        return CosineAnnealingLR(optimizer, T_max=steps)
+    return LambdaLR(optimizer, partial(share_of_rate, recipe.schedule, round(recipe.warmup * steps), steps))
+
+
+def share_of_rate(schedule: str, rising: int, steps: int, step: int) -> float:
+    """The learning rate of a step, counted from 0, as a share of its peak."""
+    if step < rising:
+        return (step + 1) / rising
+    done = (step - rising) / max(steps - rising, 1)
+    return {"constant": 1.0, "linear": 1 - done, "cosine": (1 + math.cos(math.pi * done)) / 2}[schedule]

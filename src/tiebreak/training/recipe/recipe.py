@@ -1,8 +1,18 @@
 """Recipe: how a model is trained. The defaults are the case study's."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    model_serializer,
+    model_validator,
+)
+
+# What the first recipes did not have: only written where it says something, so that runs keep their identity.
+ADDED_SINCE = ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
 
 
 class Recipe(BaseModel):
@@ -13,10 +23,39 @@ class Recipe(BaseModel):
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
     weight_decay: float = Field(default=0.0, ge=0)
+    decay_norms: bool = True  # whether it pulls at biases and normalisations, too
     momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd
-    schedule: Literal["constant", "cosine"] = "constant"  # cosine: from lr down to 0, a step a batch
+    nesterov: bool = False  # of sgd
+    clip: float = Field(default=0.0, ge=0)  # the largest norm of a step's gradient; 0: any
+    schedule: Literal["constant", "cosine", "linear"] = (
+        "constant"  # the others: from lr down to 0, a step a batch
+    )
+    warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the steps in which lr rises from 0 to its peak
     epochs: int = Field(default=5, ge=1)  # passes over the training split
     batch_size: int = Field(default=128, ge=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
-    flip: bool = False  # augmentation: mirror images left and right
-    crop: int = Field(default=0, ge=0, le=64)  # augmentation: shift by up to this many pixels
+    # Augmentation of training images, each time they are shown
+    flip: bool = False  # mirror left and right
+    crop: int = Field(default=0, ge=0, le=64)  # shift by up to this many pixels
+    pad: Literal["black", "reflect"] = "black"  # what a shift brings in from outside
+    cutout: int = Field(
+        default=0, ge=0, le=256
+    )  # the side of a square that gets the mean colour, at a random place
+    brightness: float = Field(default=0.0, ge=0, lt=1)  # times up to 1 +- this
+    contrast: float = Field(default=0.0, ge=0, lt=1)  # likewise, about the image's own mean
+
+    @model_validator(mode="after")
+    def _pieces_fit(self) -> "Recipe":
+        if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
+            raise ValueError("nesterov is for sgd with momentum")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _without_what_says_nothing(self, handler: Callable[..., dict[str, Any]]) -> dict[str, Any]:
+        written = handler(self)
+        defaults = type(self).model_fields
+        return {
+            name: value
+            for name, value in written.items()
+            if name not in ADDED_SINCE or value != defaults[name].default
+        }
