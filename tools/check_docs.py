@@ -54,8 +54,9 @@ def commands(block: str) -> Iterator[list[str]]:
         if line.startswith("$ "):
             for part in line[2:].split("; "):
                 words = shlex.split(part, comments=True)
+                end = next((at for at, word in enumerate(words) if word in ("|", ">")), None)
                 if words[:1] == ["tiebreak"]:
-                    yield words[1 : words.index("|") if "|" in words else None]
+                    yield words[1:end]
 
 
 def wrong_command(words: list[str]) -> str | None:

@@ -131,9 +131,7 @@ def test_a_setting_from_a_pilot() -> None:
     assert setting.seed_sd == pytest.approx(np.std(pilot.seed_differences, ddof=1), rel=1e-9)
     assert setting.test_sd == math.sqrt(pilot.test_variance)
     assert setting_from_pilot(pilot).seed_sd == pytest.approx(inflate_pilot(setting.seed_sd, 5))
-    with pytest.raises(
-        EvidenceError, match=r"at least 2 seeds that both contenders share, got 1 \(one_seed\)"
-    ):
+    with pytest.raises(EvidenceError, match=r"at least 2 seeds of both contenders, got 1 \(one_seed\)"):
         setting_from_pilot(compare_predictions(a[:1], b[:1]))
 
 

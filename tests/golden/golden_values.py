@@ -40,7 +40,7 @@ SMALL = {  # of models that would take long
     "local": "width=6",
     "cnn-shuffled-taps": "width=6",
     "deep-mlp": "width=32",
-    "resnet": "width=4",
+    "resnet": "width=8",
     "mixer": "width=16, depth=1",
     "vit": "width=16, depth=1",
 }

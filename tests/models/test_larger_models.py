@@ -93,7 +93,7 @@ def test_what_the_page_cannot_compute_is_said(model: str):
     assert describe_layers(build_model(model, CIFAR, 10), CIFAR).left_out
 
 
-@pytest.mark.parametrize("model", ["resnet(width=2)", "mixer(width=8)", "vit(width=8)", "deep-mlp(width=8)"])
+@pytest.mark.parametrize("model", ["resnet(width=8)", "mixer(width=8)", "vit(width=8)", "deep-mlp(width=8)"])
 @pytest.mark.parametrize("shape", [(1, 8, 8), (3, 12, 20), (4, 32, 32)])
 def test_any_image_shape_and_number_of_classes(model: str, shape: tuple[int, int, int]):
     assert build_model(model, shape, 3)(torch.zeros(5, *shape)).shape == (5, 3)
@@ -107,6 +107,7 @@ def test_any_image_shape_and_number_of_classes(model: str, shape: tuple[int, int
         ("vit(dropout=1)", "vit: dropout must be a number from 0 to below 1"),
         ("deep-mlp(depth=0)", "deep-mlp: depth must be a whole number from 1"),
         ("resnet(width=0)", "resnet: width must be a whole number from 1"),
+        ("resnet(width=4)", "resnet: width must be at least 8, got 4"),
     ],
 )
 def test_arguments_out_of_range_are_refused(model: str, message: str):

@@ -50,7 +50,7 @@ def test_the_same_images_get_the_same_answers(tmp_path: Path) -> None:
     (also,) = found.also
     assert also.same_order is True
     assert [j.sentence for j in also.judgements] == [j.sentence for j in found.judgements]
-    assert f"On {twin} (40 images): " in str(found) and "; the order holds." in str(found)
+    assert f"On {twin} (40 images): " in str(found) and "; the same order." in str(found)
     assert as_json(found)["also"][twin]["images"] == 40
     assert twin in found.page.read_text(encoding="utf-8")
 

@@ -24,7 +24,7 @@ def study_of(content: dict[str, object], **settings: object) -> Study:
 @pytest.mark.parametrize("name", list(recipe_names()))
 def test_every_recipe_of_the_package_trains(name: str, tmp_path: Path) -> None:
     study = study_of(
-        {"contenders": ["cnn(width=4)", "resnet(width=2)"]}, recipe=name, epochs=2, batch_size=32
+        {"contenders": ["cnn(width=4)", "resnet(width=8)"]}, recipe=name, epochs=2, batch_size=32
     )
     assert recipe_names()[name].endswith(".")
     found = run(study, SERIAL, tmp_path / "study", tiny_images())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from tiebreak.actions.also_test import load_parts
 from tiebreak.actions.equal import with_equal_budgets
 from tiebreak.actions.load import load
 from tiebreak.actions.time_budget import probe
@@ -38,7 +39,8 @@ class DryRun:
         each = ", ".join(f"{label} {duration(seconds)}" for label, seconds in self.seconds_of_run.items())
         return (
             f"A run takes about: {each}.\n"
-            f"{self.runs} runs, {self.workers} at a time: about {duration(self.seconds)}. "
+            f"{self.runs} runs, {self.workers} at a time: about {duration(self.seconds)} of training and "
+            "some seconds for figures and page. "
             f"Memory about {self.memory / 1e9:.1f} GB; study folder about {self.disk / 1e6:,.0f} MB."
         )
 
@@ -58,6 +60,7 @@ def dry_run(
     """
     execution, console = execution or Execution(), console or Console(quiet=True)
     data = load(study.data, console) if data is None else data
+    load_parts(study, data)
     study = with_equal_budgets(study, out or default_folder(study), data, execution, console)
     device, val_size = choose_device(execution.device), data.val_size(study.data.val_size)
     specs = [task.spec for task in plan_tasks(study, val_size).values()]

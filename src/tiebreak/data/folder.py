@@ -152,7 +152,8 @@ def _part_folders(root: Path, names: Sequence[str]) -> dict[str, str]:
             found[part] = matching[0]
     if "train" not in found:
         raise DataError(
-            f"folder: {root} has no folder train. It must hold train/<class>/*.png (or jpg, ...)."
+            f"folder: {root} has no folder train. It must hold train/<class>/*.png (or jpg, ...): put the "
+            "class folders into one named train; without a folder test, a test part is split off."
         )
     return found
 

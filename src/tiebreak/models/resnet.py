@@ -14,6 +14,7 @@ from tiebreak.models.arguments import check_size
 
 STAGES = 3  # each halves the image and doubles the channels, but for the first
 MIN_SIZE = 4
+MIN_WIDTH = 8  # oneDNN 3 on AVX2 crashes in 1x1 convolutions of fewer channels with a stride
 
 
 class Block(nn.Module):
@@ -56,6 +57,8 @@ class ResNet(nn.Module):
         check_size("resnet", "width", width)
         if depth < 8 or depth % 6 != 2:
             raise ModelError(f"resnet: depth must be 8, 14, 20, 26, ... (6 n + 2), got {depth}.")
+        if width < MIN_WIDTH:
+            raise ModelError(f"resnet: width must be at least {MIN_WIDTH}, got {width}.")
         channels, height, breadth = image_shape
         if min(height, breadth) < MIN_SIZE:
             raise ModelError(f"resnet needs images of at least 4x4 pixels, got {height}x{breadth}.")

@@ -3,8 +3,10 @@
 from dataclasses import replace
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.claims.grammar import parse_claim
+from tiebreak.evidence.claims.grammar import Claim, parse_claim
 from tiebreak.evidence.claims.outcome import ClaimOutcome, Looks, Values, judge_claim, not_measured
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.designs import compare_by_design
 from tiebreak.evidence.compare.quantities import judged_results
 from tiebreak.evidence.compare.until_decided import planned_seeds, sequential_plan, take_looks
 from tiebreak.results.results import Measure, Pairing, Results
@@ -33,6 +35,7 @@ def check_claims(results: Results, claims: list[str]) -> tuple[ClaimOutcome, ...
     steps = _steps(results)
     outcomes = []
     for claim in parsed:
+        design = _by_design(results, claim)
         missing = [term.contender for term in claim.terms if term.contender in absent]
         if missing:
             outcomes.append(not_measured(claim, f"{missing[0]}: {absent[missing[0]]}"))
@@ -45,9 +48,34 @@ def check_claims(results: Results, claims: list[str]) -> tuple[ClaimOutcome, ...
                     looks=looks,
                     steps=steps,
                     groups=results.examples.groups,
+                    by_design=design,
                 )
             )
     return tuple(outcomes)
+
+
+def _by_design(results: Results, claim: Claim) -> Comparison | None:
+    """The comparison that a claim about two contenders' difference is held against, where their seeds are not
+    simply paired; None for any other claim.
+
+    Raises: EvidenceError for other claims about several contenders where seeds are not paired.
+    """
+    rule = results.rule
+    if rule.pairing is Pairing.PAIRED and rule.blocks is None and rule.vary is None:
+        return None
+    labels = [term.contender for term in claim.terms]
+    if any(label not in results.labels for label in labels) or len(set(labels)) < 2:
+        return None
+    factors, metrics = [term.factor for term in claim.terms], {term.metric for term in claim.terms}
+    if sorted(factors) == [-1, 1] and metrics in ({"test_acc"}, {"score"}):
+        a, b = (labels[factors.index(sign)] for sign in (1, -1))
+        return compare_by_design(results, a, b, results.values(a), results.values(b))
+    if rule.pairing is Pairing.UNPAIRED and not metrics <= {"params", "flops"}:
+        raise EvidenceError(
+            f'"{claim.text}": the seeds of {" and ".join(labels)} are not paired, so only the difference of '
+            "two contenders' test accuracy can be claimed; with --seeds paired, any."
+        )
+    return None
 
 
 def measured_values(results: Results) -> dict[str, dict[str, Values]]:

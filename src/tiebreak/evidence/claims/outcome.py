@@ -12,12 +12,13 @@ import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 
 import numpy as np
 
 from tiebreak.errors import ClaimError, did_you_mean
 from tiebreak.evidence.claims.grammar import Claim, Relation, Term, shown
-from tiebreak.evidence.compare.comparison import compare_scores, interval_at
+from tiebreak.evidence.compare.comparison import Comparison, compare_scores, interval_at
 from tiebreak.evidence.compare.interval import Part, half_width
 from tiebreak.evidence.compare.sequential import SequentialPlan, joint_interval, snapshot
 from tiebreak.evidence.compare.until_decided import Seeds, shared_seeds
@@ -76,6 +77,7 @@ def judge_claim(
     looks: Looks | None = None,
     steps: Mapping[str, float] | None = None,
     groups: np.ndarray | None = None,
+    by_design: Comparison | None = None,
 ) -> ClaimOutcome:
     """Hold a claim against what was measured: contender -> metric -> values.
 
@@ -86,10 +88,17 @@ def judge_claim(
     there are several) lies inside the margin, refuted where the interval at `level` lies wholly outside.
 
     Arguments: `steps` - by metric: the step between two values that it can take in one seed; `groups` - one
-    name an image where images come in groups, which are then what is drawn.
+    name an image where images come in groups, which are then what is drawn; `by_design` - of a claim about
+    the difference of two contenders, where their seeds are not simply paired.
 
     Raises: ClaimError for an unknown contender or metric, or values of a claim that do not go together.
     """
+    if by_design is not None:
+        inner = max(1 - 2 * (1 - level), 1e-9)
+        at = partial(interval_at, by_design)
+        return _by_interval(
+            claim, by_design.difference, at, claim.constant, (level, inner), by_design.n_seeds
+        )
     total = _add_up(claim, measured, steps or {})
     if not total.seeds:
         return _exactly(claim, total.exact)

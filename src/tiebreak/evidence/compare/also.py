@@ -23,7 +23,7 @@ class AlsoJudged:
         """How the contenders did, and whether the order holds."""
         best_first = sorted(self.contenders, key=lambda each: -each.test_acc.mean)
         told = ", ".join(f"{each.label} {100 * each.test_acc.mean:.1f}" for each in best_first)
-        order = {None: "", True: "; the order holds", False: "; the order is another"}[self.same_order]
+        order = {None: "", True: "; the same order", False: "; another order"}[self.same_order]
         return f"On {self.name} ({self.images:,} images): {told}{order}."
 
 

@@ -69,12 +69,13 @@ def setting_from_pilot(
     B is estimated as 0 in a third of pilots of two seeds; it is taken to be at least what such an estimate
     does not exclude.
 
-    Raises: EvidenceError with one seed, or a comparison of unpaired seeds.
+    Of unpaired seeds, `n` is those of the contender that has fewer: a plan for as many of each.
+
+    Raises: EvidenceError with one seed, or of a cross-validation.
     """
-    if pilot.seed_variance is None or not pilot.seed_differences:
+    if pilot.seed_variance is None or pilot.n_seeds < 2 or pilot.method is Method.FOLDS:
         raise EvidenceError(
-            f"a pilot needs at least 2 seeds that both contenders share, got {pilot.n_seeds} "
-            f"({pilot.method})."
+            f"a pilot needs at least 2 seeds of both contenders, got {pilot.n_seeds} ({pilot.method})."
         )
     seed_sd = math.sqrt(pilot.seed_variance * pilot.n_seeds)
     return Setting(
@@ -176,9 +177,9 @@ def detectable_difference(
 ) -> float | None:
     """The smallest true difference that would have been shown with that power by what there is.
 
-    None with fewer than 3 seeds, or where they are not paired.
+    None with fewer than 3 seeds, or of a cross-validation.
     """
-    if comparison.n_seeds < 3 or not comparison.seed_differences or comparison.method is Method.FOLDS:
+    if comparison.n_seeds < 3 or comparison.seed_variance is None or comparison.method is Method.FOLDS:
         return None
     setting = setting_from_pilot(
         comparison, level=comparison.level, comparisons=comparisons, sequential=sequential
