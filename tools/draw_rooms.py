@@ -12,7 +12,7 @@ import networkx
 
 PAGE = Path(__file__).parents[1] / "ARCHITECTURE.md"
 BEGIN, END = "<!-- rooms: begin (tools/draw_rooms.py) -->\n", "<!-- rooms: end -->\n"
-GROUND = {"errors", "files", "rng", "calls"}  # single files that every room may use
+GROUND = {"errors", "files", "rng", "calls", "settings"}  # single files that every room may use
 
 
 def room_graph() -> networkx.DiGraph:

@@ -117,6 +117,15 @@ def test_what_was_trained_is_used_again(everything: Explanation, digits: ImageDa
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
+@pytest.mark.parametrize(
+    "settings", [{"tune": "lr"}, {"equal": "flops"}, {"vary": "data"}, {"also_test": ["digits"]}]
+)
+def test_what_it_does_not_ask_about_is_refused(settings: dict[str, object], digits: ImageDataset) -> None:
+    (name,) = settings
+    with pytest.raises(StudyError, match=f"on the data's own parts; leave out {name}"):
+        explain("mlp", "cnn", digits, **settings)
+
+
 def test_a_folder_of_another_recipe_is_refused(everything: Explanation, digits: ImageDataset) -> None:
     with pytest.raises(
         StudyError, match=r"holds another study \(contenders\[0\]\.recipe\.epochs was 1, now 2\)"

@@ -73,6 +73,18 @@ def test_seconds_are_measured_once(tmp_path: Path) -> None:
     assert as_json(again)["contenders"] == as_json(first)["contenders"]
 
 
+def test_other_epochs_asked_for_are_another_study(tmp_path: Path) -> None:
+    """The seconds of another first contender are not those that the folder's study has spent."""
+    study, folder = study_of("seconds"), tmp_path / "study"
+    run(study, SERIAL, folder, tiny_images())
+    first, second = study.contenders
+    recipe = first.recipe.model_copy(update={"epochs": 8})
+    longer = study.model_copy(update={"contenders": (first.model_copy(update={"recipe": recipe}), second)})
+    assert settled(longer, folder)[0] == 8
+    with pytest.raises(StudyError, match="holds another study"):
+        run(longer, SERIAL, folder, tiny_images())
+
+
 def test_the_default_folder_is_named_by_what_was_asked() -> None:
     assert default_folder(study_of("seconds")) == default_folder(study_of("seconds"))
     assert default_folder(study_of("seconds")) != default_folder(study_of("steps"))
@@ -89,7 +101,7 @@ def test_what_was_spent_is_told(tmp_path: Path) -> None:
     found = run(study_of("flops"), SERIAL, tmp_path / "study", tiny_images())
     budget = as_json(found)["budget"]
     spent = {label: each["flops"] for label, each in budget["spent"].items()}
-    assert budget["what"] == "flops" and spent["small"] == pytest.approx(spent["mlp"], rel=0.1)
+    assert budget["equal"] == "flops" and spent["small"] == pytest.approx(spent["mlp"], rel=0.1)
     (judgement,) = found.judgements
     assert judgement.scope is not None and "as many flops as the first spends" in judgement.scope
 

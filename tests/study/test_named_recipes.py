@@ -103,9 +103,16 @@ def test_each_gain_has_its_interval(tmp_path: Path) -> None:
     assert "minus all" in text and "adjusted p" in text
 
 
+def test_a_piece_asked_for_twice_is_left_out_once() -> None:
+    study = ablated(study_of({}, recipe="regularised"), ["flip", "flip"])
+    assert [contender.label for contender in study.contenders] == ["all", "without flip"]
+
+
 @pytest.mark.parametrize(
     ("study", "without", "message"),
     [
+        ({"recipe": {"flip": True}, "baseline": "mlp"}, None, "leave out --baseline and auto"),
+        ({"recipe": {"flip": True}, "equal": "flops:mlp"}, None, "give --equal without a contender"),
         ({}, None, "the recipe has no piece to leave out"),
         ({"recipe": {"flip": True}}, ["cutout"], "the recipe has no 'cutout' to leave out. Known: flip"),
         ({"contenders": ["mlp", "cnn"]}, None, "ablate takes one contender, got 2"),

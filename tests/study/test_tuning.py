@@ -149,6 +149,53 @@ def test_halving_trains_fewer_epochs_and_goes_on_exactly(tmp_path: Path) -> None
     assert "tuning_curve" in as_json(judge(halved)) and as_json(judge(halved))["tuning_curve"] == {}
 
 
+def test_asked_again_a_halving_trains_nothing_and_changes_no_file(tmp_path: Path) -> None:
+    """Also where a trial failed, or the last epoch of one that went on is worse than a rung's."""
+    contenders = tuple(
+        parse_contender(text, Recipe(epochs=6, batch_size=32, optimizer="sgd"), search={"lr": [1e-2, 1e30]})
+        for text in LABELS
+    )
+    study = Study(
+        contenders=contenders,
+        seeds=2,
+        tune=Tuning(search="lr", trials=6, halving=True),
+        data={"val_size": 30},
+    )
+    folder = tmp_path / "study"
+    assert train(study, folder)
+    records = read_study(folder / "searches" / "seed-0").runs
+    assert any(record.status == "failed" for runs in records.values() for record in runs.values())
+    before = {path: path.read_bytes() for path in folder.rglob("runs/*/*/*")}
+    assert train(study, folder) == []
+    assert {path: path.read_bytes() for path in folder.rglob("runs/*/*/*")} == before
+
+
+def test_tuned_once_for_as_many_seeds_as_it_takes(tmp_path: Path) -> None:
+    """Nothing but the training is handed to the seeds that share a search."""
+    study = tuned_study(seeds=3, once=True, trials=2).model_copy(update={"looks": (2, 3)})
+    found = run(study, SERIAL, tmp_path / "study", tiny_images())
+    assert found.results.of("linear").runs.keys() in ({0, 1}, {0, 1, 2})
+    parts = [read_study(place) for place in (tmp_path / "study" / "searches").glob("with-seed-0-*")]
+    assert parts and all(part.study.looks is None for part in parts)
+    trained = [
+        (label, seed)
+        for part in parts
+        for label, runs in part.runs.items()
+        for seed, record in runs.items()
+        if record.reused_from is None
+    ]
+    assert len(trained) == len(set(trained)), "a further look trains only further seeds"
+
+
+def test_more_seeds_for_as_many_searches_are_another_study(tmp_path: Path) -> None:
+    """The blocks would be others, so a seed's run would come from another search."""
+    train(tuned_study(seeds=4, searches=2, trials=2), tmp_path / "study")
+    with pytest.raises(
+        StudyError, match=r"another study \(seeds was \[0, 1, 2, 3\], now \[0, 1, 2, 3, 4, 5\]\)"
+    ):
+        train(tuned_study(seeds=6, searches=2, trials=2), tmp_path / "study")
+
+
 def test_the_json_tells_what_was_chosen_and_spent(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     train(tuned_study(), folder)
@@ -191,11 +238,40 @@ def test_a_contender_whose_trials_all_fail_has_failed(tmp_path: Path) -> None:
         ({"tune": "lr", "searches": 2}, "2 searches need several seeds each, such as 4, got 3"),
         ({"tune": "lr", "searches": 2, "tune_once": True}, "leave out searches, or leave out tune_once"),
         ({"tune": "lr", "searches": 2, "seeds": "auto"}, "leave out searches"),
+        ({"tune": "batch_size", "equal": "steps"}, "a batch size that is known beforehand; do not search"),
+        ({"tune": "label_smoothing=0.5..1.5"}, "linear: label_smoothing cannot be 1.5: input should be less"),
+        ({"tune": "lr", "vary": "data"}, 'vary = "data" is for a fixed number of seeds and recipes'),
     ],
 )
 def test_a_search_that_cannot_be_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(StudyError, match=message.replace("(", r"\(")):
         interpret({"contenders": ["linear", "mlp"]}, {"seeds": 3} | settings)
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        (
+            {"weight_decay": [1e-4, 1e-2]},
+            "linear: it has a range for weight_decay, which no search asks about",
+        ),
+        ({"speed": [1, 2]}, "'speed' cannot be searched; choose from lr"),
+        ({"lr": [-1, 2]}, "linear: lr cannot be -1: input should be greater than 0"),
+    ],
+)
+def test_a_range_of_its_own_that_cannot_be_is_refused(table: dict[str, object], message: str) -> None:
+    content = {"contenders": [{"model": "linear", "search": table}, "mlp"], "tune": {"search": "lr"}}
+    with pytest.raises(StudyError, match=message):
+        interpret(content, {"seeds": 2})
+
+
+def test_a_range_may_be_named_as_on_the_command_line() -> None:
+    content = {
+        "contenders": [{"model": "linear", "search": {"weight-decay": [0.5, 0.6]}}, "mlp"],
+        "tune": {"search": ["weight-decay"], "trials": 2},
+    }
+    study, _, _ = interpret(content, {"seeds": 2})
+    assert all(0.5 <= c.recipe.weight_decay <= 0.6 for c in search_study(study, 0).contenders[:2])
 
 
 def test_a_study_file_can_say_all_of_it(tmp_path: Path) -> None:

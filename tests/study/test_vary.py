@@ -5,13 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.special import stdtrit
 
 from tiebreak.actions.judge import judge
 from tiebreak.actions.run import run
 from tiebreak.data.subset import redraw
 from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.comparison import compare_predictions, with_data_part
-from tiebreak.evidence.compare.interval import Part, half_width, p_value
+from tiebreak.evidence.compare.interval import Part, data_variance, half_width, p_value
 from tiebreak.evidence.compare.predict import chance_of_deciding
 from tiebreak.rng import stream
 from tiebreak.study.plan import Execution, Study, parse_contender
@@ -64,7 +65,7 @@ def test_the_interval_has_a_third_part(tmp_path: Path) -> None:
     leads = [
         (a.redrawn[seed].correct(truth).mean() - b.redrawn[seed].correct(truth).mean()) for seed in range(4)
     ]
-    expected = max(np.var(leads, ddof=1) - np.var(plain.seed_differences, ddof=1), 0.0)
+    expected = data_variance(plain.seed_differences, leads)
     assert comparison.data_variance == pytest.approx(expected)
     assert comparison.difference == plain.difference
     assert comparison.ci_high - comparison.ci_low >= plain.ci_high - plain.ci_low
@@ -72,6 +73,30 @@ def test_the_interval_has_a_third_part(tmp_path: Path) -> None:
     assert "from training images" in str(found)
     there = read_study(folder / "redrawn")
     assert all(record.status == "finished" for runs in there.runs.values() for record in runs.values())
+
+
+def test_its_variance_leaves_open_what_so_few_seeds_leave_open() -> None:
+    fixed, redrawn = [0.01, 0.02, 0.03], [0.0, 0.02, 0.04]  # variances 1e-4 and 4e-4
+    error = np.sqrt(2 / 2 * (1e-8 + 16e-8))
+    assert data_variance(fixed, redrawn) == pytest.approx(3e-4 + 0.84 * error)
+    assert data_variance(redrawn, fixed) == pytest.approx(0.84 * error - 3e-4)
+    assert data_variance([0.0, 0.1, 0.2, 0.3, 0.4], [0.01] * 5) == 0, "seeds explain all of it, and more"
+
+
+@pytest.mark.parametrize("ratio", [0.0, 1.0])
+def test_it_covers_what_the_plain_difference_of_variances_does_not(ratio: float) -> None:
+    """Means of 5 seeds: the pool's luck is `ratio` times a seed's; 20,000 studies, error .2 points."""
+    rng, n, studies = np.random.default_rng(0), 5, 20_000
+    pools = rng.normal(0, np.sqrt(ratio), (studies, 1 + n))
+    fixed = pools[:, :1] + rng.normal(0, 1, (studies, n))
+    redrawn = pools[:, 1:] + rng.normal(0, 1, (studies, n))
+    within, around = fixed.var(axis=1, ddof=1), redrawn.var(axis=1, ddof=1)
+    error = np.sqrt(2 / (n - 1) * (within**2 + around**2))
+    variance = np.maximum(around - within + 0.84 * error, 0)
+    for one in range(20):
+        assert data_variance(list(fixed[one]), list(redrawn[one])) == pytest.approx(variance[one])
+    reach = stdtrit(n - 1, 0.975) * np.sqrt(within / n + variance)
+    assert (np.abs(fixed.mean(axis=1)) <= reach).mean() > 0.945
 
 
 def test_its_part_does_not_shrink_with_seeds() -> None:

@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from tiebreak.rng import global_stream
 from tiebreak.training.recipe.optimiser import make_optimizer, make_scheduler
-from tiebreak.training.recipe.recipe import ADDED_SINCE, Recipe
+from tiebreak.training.recipe.recipe import Recipe
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_a_gradient_is_clipped_before_the_step(model):
 
 def test_a_piece_that_says_nothing_is_not_written():
     """So runs of recipes without it keep their identity."""
-    assert Recipe().model_dump().keys().isdisjoint(ADDED_SINCE)
+    assert Recipe().model_dump().keys().isdisjoint(Recipe.added_since)
     told = Recipe(cutout=4, pad="reflect").model_dump()
     assert told["cutout"] == 4 and told["pad"] == "reflect" and "warmup" not in told
     assert Recipe(**told) == Recipe(cutout=4, pad="reflect")

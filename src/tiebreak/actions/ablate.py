@@ -34,12 +34,19 @@ def ablated(study: Study, without: Sequence[str] | None = None) -> Study:
         raise StudyError(
             "the recipe has no piece to leave out; choose one that has, as in --recipe regularised."
         )
-    chosen = list(without or there)
+    if study.baseline is not None or study.looks is not None:
+        raise StudyError(
+            "ablate compares with the whole recipe, over a number of seeds; leave out --baseline and auto."
+        )
+    chosen = list(dict.fromkeys(without or there))
     for name in chosen:
         if name not in there:
             raise StudyError(f"the recipe has no {name!r} to leave out. {did_you_mean(name, there)}")
     contenders = [whole.model_copy(update={"label": FULL}), *(_without(whole, name) for name in chosen)]
-    return Study.model_validate(study.model_dump() | {"contenders": contenders, "baseline": FULL})
+    equal = study.equal
+    if equal is not None and equal.of is not None:
+        raise StudyError("ablate: equal budgets follow the whole recipe; give --equal without a contender.")
+    return study.model_copy(update={"contenders": tuple(contenders), "baseline": FULL})
 
 
 def _without(whole: Contender, piece: str) -> Contender:

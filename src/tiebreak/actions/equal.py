@@ -29,6 +29,9 @@ def with_equal_budgets(
     """
     if study.equal is None:
         return study
+    asked = tuple(contender.recipe.epochs for contender in study.contenders)
+    equal = study.equal.model_copy(update={"asked": asked})
+    study = study.model_copy(update={"equal": equal})
     epochs = _epochs_there(study, folder)
     if epochs is None:
         with thread_count(execution.threads), console.status("Measuring an epoch of each contender"):
@@ -36,9 +39,9 @@ def with_equal_budgets(
                 contender.label: epoch_cost(contender, study, data, execution)
                 for contender in study.contenders
             }
-        epochs = equal_epochs(study.equal, {c.label: c.recipe.epochs for c in study.contenders}, costs)
+        epochs = equal_epochs(equal, {c.label: c.recipe.epochs for c in study.contenders}, costs)
     told = ", ".join(f"{label} {count}" for label, count in epochs.items())
-    say(f"Equal budgets: {study.equal}. Epochs: {told}.", console)
+    say(f"Equal budgets: {equal}. Epochs: {told}.", console)
     return with_epochs(study, epochs)
 
 
@@ -52,8 +55,10 @@ def with_epochs(study: Study, epochs: dict[str, int]) -> Study:
 
 
 def _epochs_there(study: Study, folder: Path) -> dict[str, int] | None:
-    """The epochs of the study in the folder, if it asks for the same budget."""
-    if not (folder / "study.json").is_file():
+    """What seconds gave when the study in the folder began, if it asks for the same budget; whatever else
+    differs is told when the study is opened.
+    """
+    if study.equal is None or study.equal.what is not Budget.SECONDS or not (folder / "study.json").is_file():
         return None
     there = read_study(folder).study
     labels = [contender.label for contender in study.contenders]

@@ -103,6 +103,11 @@ def make_request(study: Study, ask: str | None, budget: str | None, out: Path | 
         raise StudyError(f"explain is about two contenders, A and B; got {len(study.contenders)}.")
     if study.looks is not None:
         raise StudyError("explain needs a number of seeds, e.g. --seeds 3; it cannot decide that by itself.")
+    for name in ("tune", "equal", "vary", "also_test"):
+        if getattr(study, name):
+            raise StudyError(
+                f"explain trains by recipes that are given, on the data's own parts; leave out {name}."
+            )
     return Request(
         study=study,
         questions=DEFAULT_QUESTIONS if ask is None else parse_questions(ask),

@@ -205,7 +205,8 @@ def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
             "flops": cost and TRAINING_FLOPS * cost.flops * images * epochs,
             "seconds": summary.train_seconds and summary.train_seconds.mean,
         }
-    return {**stored.study.equal.model_dump(mode="json"), "spent": spent}
+    equal = stored.study.equal
+    return {"equal": equal.what, "of": equal.of, "amount": equal.amount, "spent": spent}
 
 
 def as_json(verdicts: Verdicts) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from tiebreak.errors import StudyError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.users_code import users_code
 from tiebreak.rng import global_stream, stream
-from tiebreak.study.plan import Contender, Plan
+from tiebreak.settings import Settings
+from tiebreak.study.plan import Contender
 from tiebreak.training.loop import predict, train_steps
 from tiebreak.training.placement.placement import Precision
 from tiebreak.training.placement.precision import choose_placement, computing, prepare_batches, prepare_model
@@ -26,7 +27,7 @@ ENOUGH_SEEDS = 3  # fewer say little about the luck of the seed: epochs are give
 RESERVE = 0.1  # of the budget, for what the probe does not see
 
 
-class Pick(Plan):
+class Pick(Settings):
     """What a budget allows, and how long that should take."""
 
     budget_seconds: float

@@ -108,6 +108,8 @@ def ablate(
     from tiebreak.actions.ablate import ablated
     from tiebreak.study.study_file import interpret
 
+    if overrides.get("seeds") == "auto":
+        raise TiebreakError("ablate trains a number of seeds, e.g. --seeds 3.")
     study, execution, out = interpret({"contenders": [contender], "seeds": 3}, overrides)
     pieces = [piece.strip() for piece in without.split(",")] if without else None
     _run((ablated(study, pieces), execution, out), as_json, dry_run)

@@ -11,6 +11,7 @@ from tiebreak.data.transform import check_transforms
 from tiebreak.errors import CheckpointError, StoppedError, StudyError, printable
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
+from tiebreak.results.run import History
 from tiebreak.rng import global_stream
 from tiebreak.study.environment import describe_environment
 from tiebreak.study.lock import study_lock
@@ -41,7 +42,7 @@ from tiebreak.study.writing import (
     write_run,
 )
 from tiebreak.training.checkpoint import Checkpoint, Resumed, read_checkpoint, this_machine
-from tiebreak.training.loop import EpochResult
+from tiebreak.training.loop import EpochResult, history_of
 from tiebreak.training.placement.device import choose_device, thread_count
 from tiebreak.training.placement.placement import Machine
 from tiebreak.training.placement.precision import choose_placement, choose_precision
@@ -134,8 +135,21 @@ def _keep(
     if isinstance(news, RunFinished):
         return write_run(folder, contender, run.seed, news.result, news.device, news.threads, identity)
     if isinstance(news, RunFailure):
-        return write_failed_run(folder, contender, run.seed, news.reason, identity)
+        history = _history_so_far(folder, run)
+        return write_failed_run(folder, contender, run.seed, news.reason, identity, history)
     return news
+
+
+def _history_so_far(folder: Path, run: RunId) -> History | None:
+    """The curves of a run that has failed, up to its last checkpoint; None if none can be read."""
+    content = stored_checkpoint(folder, run.label, run.seed)
+    if content is None:
+        return None
+    try:
+        epochs = read_checkpoint(content, {})[0].epochs
+    except CheckpointError:
+        return None
+    return history_of(list(epochs)) if epochs else None
 
 
 def _tell_changes(before: Environment, now: Environment) -> None:

@@ -5,7 +5,9 @@ from collections.abc import Mapping
 from enum import StrEnum
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
+
+from tiebreak.settings import Settings
 
 TRAINING_FLOPS = 3  # times those of a forward pass: the backward pass has two products for each of its
 
@@ -19,14 +21,13 @@ class Budget(StrEnum):
     STEPS = "steps"  # of the optimiser
 
 
-class Equal(BaseModel):
+class Equal(Settings):
     """The budget of each run. Training goes on for whole epochs, so what is spent is within half of one."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     what: Budget
     of: str | None = None  # the contender that sets it, with its own epochs; None: the first one
     amount: float | None = Field(default=None, gt=0)  # or so much of it
+    asked: tuple[int, ...] = ()  # the contenders' epochs before it decided them; filled in, not given
 
     def __str__(self) -> str:
         """In words: "as many seconds as cnn spends", "60 seconds each"."""

@@ -13,7 +13,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     ValidationError,
     field_validator,
@@ -26,7 +25,8 @@ from tiebreak.data.transform_names import parse_transform
 from tiebreak.errors import DataError, ModelError, StudyError, did_you_mean
 from tiebreak.files import is_there
 from tiebreak.results.looks import DEFAULT_LOOKS, are_rising, looks_up_to
-from tiebreak.study.equal import Equal, read_equal
+from tiebreak.settings import Settings
+from tiebreak.study.equal import Budget, Equal, read_equal
 from tiebreak.training.placement.placement import PrecisionChoice
 from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.recipe.space import Range, Ranges, Tuning, space_of
@@ -51,14 +51,10 @@ Seed = Annotated[int, Field(ge=0, le=MAX_SEED)]
 Seeds = Annotated[tuple[Seed, ...], BeforeValidator(_expand_seeds), Field(min_length=1)]
 
 
-class Plan(BaseModel):
-    """What the values of a plan have in common: frozen, and an unknown key is an error."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-
-class Contender(Plan):
+class Contender(Settings):
     """A label for a model, the recipe it is trained with, and what is done to its images before."""
+
+    added_since = frozenset(("redraw", "search"))
 
     label: str = Field(min_length=1, max_length=200)
     model: str = Field(min_length=1)
@@ -66,7 +62,7 @@ class Contender(Plan):
     transforms: tuple[str, ...] = ()  # one after another, e.g. "permute-pixels", "test:blur(1.0)"
     train_fraction: float = Field(default=1.0, gt=0, le=1)  # of the training split
     redraw: bool = False  # train on as many images drawn from the training split with replacement
-    search: Ranges = {}  # its own ranges of settings, where a study is tuned
+    search: Ranges = Field(default_factory=dict)  # its own ranges of settings, where a study is tuned
 
     @field_validator("transforms")
     @classmethod
@@ -105,7 +101,7 @@ def folder_name(label: str) -> str:
     return f"_{safe}-{hashlib.sha256(label.encode()).hexdigest()[:8]}"
 
 
-class DataChoice(Plan):
+class DataChoice(Settings):
     """Which images: a data set's name and how its training part is divided."""
 
     name: Annotated[str, AfterValidator(dataset_name)] = DEFAULT_DATASET
@@ -116,7 +112,7 @@ class DataChoice(Plan):
     stratify: bool = True
 
 
-class Execution(Plan):
+class Execution(Settings):
     """Where and how runs are computed, as far as a user decides it."""
 
     device: str = "auto"
@@ -150,12 +146,10 @@ class Execution(Plan):
         return self
 
 
-# Settings that the first plans did not have: unless they say something, a plan keeps its hash.
-ADDED_SINCE = ("superiority", "tune", "equal", "vary", "also_test")
-
-
-class Study(Plan):
+class Study(Settings):
     """Contenders x seeds on one data set."""
+
+    added_since = frozenset(("superiority", "tune", "equal", "vary", "also_test"))
 
     contenders: tuple[Contender, ...] = Field(min_length=1)
     seeds: Seeds
@@ -172,10 +166,20 @@ class Study(Plan):
 
     @model_validator(mode="after")
     def _searches_fit(self) -> "Study":
+        searched = set(self.tune.search) if self.tune is not None else set()
+        for contender in self.contenders:
+            if unused := sorted(contender.search.keys() - searched):
+                raise ValueError(
+                    f"{contender.label}: it has a range for {unused[0]}, which no search asks about; see tune"
+                )
+            self.space_of(contender)
         if self.tune is None:
             return self
-        for contender in self.contenders:
-            self.space_of(contender)
+        measured = self.equal is not None and self.equal.what in (Budget.STEPS, Budget.SECONDS)
+        if measured and "batch_size" in searched:
+            raise ValueError(
+                "equal steps or seconds need a batch size that is known beforehand; do not search batch_size"
+            )
         searches = self.tune.searches
         if searches is not None and self.looks is not None:
             raise ValueError('seeds = "auto" searches anew in every seed; leave out searches')
@@ -218,7 +222,11 @@ class Study(Plan):
     @model_validator(mode="after")
     def _names_are_distinct(self) -> "Study":
         labels = [contender.label for contender in self.contenders]
-        for what, values in (("contender", labels), ("seed", self.seeds)):
+        for what, values in (
+            ("contender", labels),
+            ("seed", self.seeds),
+            ("further test part", self.also_test),
+        ):
             twice = [value for value, count in Counter(values).items() if count > 1]
             if twice:
                 hint = "; give one a label, as in b=mlp" if what == "contender" else ""
@@ -258,12 +266,6 @@ class Study(Plan):
     def identity(self) -> str:
         """A hash of all that decides the results, apart from the data's content and the machine."""
         plan = self.model_dump(mode="json", exclude={"data": {"data_dir", "skip_bad_images"}})
-        for name in ADDED_SINCE:
-            if plan[name] in (None, []):
-                del plan[name]
-        for contender in plan["contenders"]:
-            for name in [name for name in ("search", "redraw") if not contender[name]]:
-                del contender[name]
         return hashlib.sha256(json.dumps(plan, sort_keys=True).encode()).hexdigest()
 
 

@@ -7,11 +7,12 @@ from pydantic import Field
 from tiebreak.data.facts import Count, Facts
 from tiebreak.results.run import Cost, History, Timing, Tuned
 from tiebreak.sealed import SCHEMA_VERSION
-from tiebreak.study.plan import Plan, Seed, Study
+from tiebreak.settings import Settings
+from tiebreak.study.plan import Seed, Study
 from tiebreak.training.placement.placement import Machine, Placement
 
 
-class Environment(Plan):
+class Environment(Settings):
     """What results depend on beside plan and data: the machine and the versions. Recorded in every study."""
 
     tiebreak: str
@@ -32,7 +33,7 @@ class DataFacts(Facts):
     test_images: Count
 
 
-class SeedsAdded(Plan):
+class SeedsAdded(Settings):
     """Seeds that were added to a study of fixed size after others could be looked at."""
 
     before: int
@@ -40,7 +41,7 @@ class SeedsAdded(Plan):
     when: str  # ISO 8601, UTC
 
 
-class StudyHeader(Plan):
+class StudyHeader(Settings):
     """The content of study.json."""
 
     schema_version: int = SCHEMA_VERSION
@@ -51,7 +52,7 @@ class StudyHeader(Plan):
     seeds_added: tuple[SeedsAdded, ...] = ()
 
 
-class RunRecord(Plan):
+class RunRecord(Settings):
     """The content of run.json. Schema version 1 had neither `identity` nor what follows it."""
 
     schema_version: int = SCHEMA_VERSION

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from tiebreak.errors import StudyError, TiebreakError, did_you_mean
+from tiebreak.settings import Settings
 from tiebreak.study.equal import Equal, read_equal
 from tiebreak.study.named_recipes import expand_recipe
 from tiebreak.study.plan import (
@@ -16,7 +17,6 @@ from tiebreak.study.plan import (
     TABLES,
     DataChoice,
     Execution,
-    Plan,
     Seeds,
     Study,
     choose_seeds,
@@ -34,7 +34,7 @@ def _lay_over(table: object, changes: dict[str, Any]) -> object:
     return table | changes if isinstance(table, dict) else table
 
 
-class ContenderEntry(Plan):
+class ContenderEntry(Settings):
     """One `[[contenders]]` table, or a text as on the command line."""
 
     model: str
@@ -64,7 +64,7 @@ def _auto_is_none(seeds: Any) -> Any:
     return None if seeds == "auto" else seeds
 
 
-class StudyFile(Plan):
+class StudyFile(Settings):
     """The keys of a study file."""
 
     contenders: list[ContenderEntry] = Field(min_length=1)

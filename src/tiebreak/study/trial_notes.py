@@ -10,13 +10,13 @@ from pydantic import Field
 
 from tiebreak.data.facts import Words
 from tiebreak.sealed import read_sealed, write_sealed
-from tiebreak.study.plan import Plan
+from tiebreak.settings import Settings
 
 TRIAL_FILE = "trial.json"
 REMEDY = "Remove it and give the command that made the study again."
 
 
-class StoredTrials(Plan):
+class StoredTrials(Settings):
     """The content of trial.json."""
 
     contenders: dict[Words, tuple[Words, ...]] = Field(default_factory=dict)

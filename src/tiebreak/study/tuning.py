@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import CheckpointError, StudyError
-from tiebreak.results.run import Trial, Tuned
+from tiebreak.results.run import History, Trial, Tuned
 from tiebreak.sealed import read_sealed
 from tiebreak.study.driver import Event, check_plan, run_study
 from tiebreak.study.environment import describe_environment
@@ -26,7 +26,7 @@ from tiebreak.study.store import PREDICTIONS, WEIGHTS, StoredStudy, read_study, 
 from tiebreak.study.trial_notes import keep_trials
 from tiebreak.study.writing import begin_study, check_place, data_facts, extend_study, write_record
 from tiebreak.training.checkpoint import read_checkpoint
-from tiebreak.training.loop import EpochResult
+from tiebreak.training.loop import history_of
 from tiebreak.training.recipe.search import rungs, search_points, survivors
 from tiebreak.training.recipe.space import Tuning
 
@@ -70,7 +70,7 @@ def run_searches(
                 continue
             first, place = block[0], folder / SEARCHES / f"seed-{block[0]}"
             search = search_study(study, first)
-            yield from _search(search, tuning, data, place, execution, stop)
+            yield from _search(search, tuning, data, place, execution, stop, folder.parent)
             found = choose(study, read_study(place), tuning)
             for label, record in found.items():
                 _adopt(folder, label, record, read_study(place))
@@ -96,10 +96,16 @@ def search_study(study: Study, seed: int) -> Study:
 
 
 def _search(
-    search: Study, tuning: Tuning, data: ImageDataset, place: Path, execution: Execution, stop: StopRequest
+    search: Study,
+    tuning: Tuning,
+    data: ImageDataset,
+    place: Path,
+    execution: Execution,
+    stop: StopRequest,
+    studies: Path,
 ) -> Iterator[Step]:
     """Train all points of a search, or by halving fewer and fewer of them further and further."""
-    title, studies = f"Search of seed {search.seeds[0]}: ", place.parents[2]
+    title = f"Search of seed {search.seeds[0]}: "
     search = extend_study(place, search)
     if not tuning.halving:
         events = run_study(search, data, place, execution, stop=stop, studies=studies)
@@ -122,7 +128,11 @@ def _search(
         stored = read_study(place)
         for label, trials in going.items():
             if rung + 1 < len(ends[label]):
-                scores = {trial: _score(stored, f"{label}#{trial}", search.seeds[0]) for trial in trials}
+                # At this rung's epoch, whatever came later: asked again, the same trials must go on.
+                scores = {
+                    trial: _score(stored, f"{label}#{trial}", search.seeds[0], ends[label][rung])
+                    for trial in trials
+                }
                 going[label] = survivors(trials, scores)
 
 
@@ -138,13 +148,15 @@ def choose(study: Study, stored: StoredStudy, tuning: Tuning) -> dict[str, RunRe
             trial: stored.runs[f"{contender.label}#{trial}"].get(seed)
             for trial in range(1, tuning.trials + 1)
         }
-        finished = {trial: record for trial, record in records.items() if record and record.history}
+        finished = {
+            trial: record for trial, record in records.items() if record and record.status == "finished"
+        }
         tried = tuple(
-            _tried(stored, f"{contender.label}#{trial}", point, records[trial])
-            for trial, point in enumerate(points, start=1)
+            _tried(stored, f"{contender.label}#{trial}", point) for trial, point in enumerate(points, start=1)
         )
         if finished:
-            best = max(finished, key=lambda trial: _score(stored, f"{contender.label}#{trial}", seed))
+            last = contender.recipe.epochs
+            best = max(finished, key=lambda trial: _score(stored, f"{contender.label}#{trial}", seed, last))
             tuned = Tuned(values=points[best - 1], trial=best, seed=seed, trials=tried)
             found[contender.label] = finished[best].model_copy(update={"tuned": tuned})
         else:
@@ -154,50 +166,45 @@ def choose(study: Study, stored: StoredStudy, tuning: Tuning) -> dict[str, RunRe
     return found
 
 
-def _score(stored: StoredStudy, label: str, seed: int) -> tuple[float, float]:
-    """Validation accuracy and minus the loss, after the last epoch so far; a failed trial is the worst."""
-    record = stored.runs[label].get(seed)
-    if record is not None and record.history is None:
+def _score(stored: StoredStudy, label: str, seed: int, epoch: int) -> tuple[float, float]:
+    """Validation accuracy and minus the loss after an epoch; a trial that failed before it is the worst."""
+    history, _ = _trained(stored, label, seed)
+    if history is None or len(history["val_acc"]) < epoch:
         return (-1.0, 0.0)
-    if record is not None and record.history is not None:
-        return record.history["val_acc"][-1], -record.history["val_loss"][-1]
-    epochs = _paused_epochs(stored, label, seed)
-    return (epochs[-1].val_acc, -epochs[-1].val_loss) if epochs else (-1.0, 0.0)
+    return history["val_acc"][epoch - 1], -history["val_loss"][epoch - 1]
 
 
-def _paused_epochs(stored: StoredStudy, label: str, seed: int) -> tuple[EpochResult, ...]:
-    """The epochs that a trial was trained before it was left behind.
+def _trained(stored: StoredStudy, label: str, seed: int) -> tuple[History | None, float]:
+    """How far a trial came and in how many seconds: to its end, to its failure, or until it was left behind.
 
     Raises: StudyError if its checkpoint is damaged.
     """
+    record = stored.runs[label].get(seed)
+    if record is not None:
+        return record.history, record.timing.train_seconds if record.timing else 0.0
     content = stored_checkpoint(stored.folder, label, seed)
+    if content is None:
+        return None, 0.0
     try:
-        return read_checkpoint(content, {})[0].epochs if content is not None else ()
+        epochs = read_checkpoint(content, {})[0].epochs
     except CheckpointError as error:
         raise StudyError(f"{stored.folder}, {label}: {error}") from None
+    return history_of(list(epochs)), sum(epoch.train_seconds for epoch in epochs)
 
 
-def _tried(stored: StoredStudy, label: str, point: dict[str, float], record: RunRecord | None) -> Trial:
+def _tried(stored: StoredStudy, label: str, point: dict[str, float]) -> Trial:
     """What is kept of a trial beside the winner."""
-    if record is not None and record.history and record.timing:
-        return Trial(
-            values=point,
-            val_acc=record.history["val_acc"][-1],
-            val_loss=record.history["val_loss"][-1],
-            test_acc=record.test_acc,
-            epochs=len(record.history["val_acc"]),
-            seconds=record.timing.train_seconds,
-        )
-    if record is not None:
-        return Trial(values=point, val_acc=None, val_loss=None, test_acc=None, epochs=0, seconds=0.0)
-    epochs = _paused_epochs(stored, label, stored.study.seeds[0])
+    (seed,) = stored.study.seeds
+    record, (history, seconds) = stored.runs[label].get(seed), _trained(stored, label, seed)
+    failed = record is not None and record.status == "failed"
+    last = None if failed or not history or not history["val_acc"] else history
     return Trial(
         values=point,
-        val_acc=epochs[-1].val_acc if epochs else None,
-        val_loss=epochs[-1].val_loss if epochs else None,
-        test_acc=None,
-        epochs=len(epochs),
-        seconds=sum(epoch.train_seconds for epoch in epochs),
+        val_acc=last and last["val_acc"][-1],
+        val_loss=last and last["val_loss"][-1],
+        test_acc=record.test_acc if record is not None else None,
+        epochs=len(history["val_acc"]) if history else 0,
+        seconds=seconds,
     )
 
 
@@ -223,6 +230,9 @@ def _train_with(
             "seeds": tuple(seeds),
             "tune": None,
             "baseline": None,
+            "looks": None,  # which say when to judge, and this is only to be trained
+            "equal": None,
+            "also_test": (),
         }
     )
     first = next(iter(chosen.values())).seed

@@ -14,6 +14,7 @@ from tiebreak.data.dataset import ImageDataset, facts_of
 from tiebreak.data.facts import few_val_images
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write
+from tiebreak.results.run import History
 from tiebreak.sealed import SCHEMA_VERSION, digest, write_sealed
 from tiebreak.study.growth import first_difference, only_grows, seeds_seen, tell_added, utc_now
 from tiebreak.study.lock import HOLDER, LOCK, study_lock
@@ -192,14 +193,24 @@ def write_run(
 
 
 def write_failed_run(
-    folder: Path, contender: Contender, seed: int, reason: str, identity: str | None = None
+    folder: Path,
+    contender: Contender,
+    seed: int,
+    reason: str,
+    identity: str | None = None,
+    history: History | None = None,
 ) -> RunRecord:
-    """Store that a run failed, and why.
+    """Store that a run failed, and why, with its curves until then.
 
     Raises: StudyError if the folder cannot be written.
     """
     record = RunRecord(
-        contender=contender.label, seed=seed, status="failed", reason=reason, identity=identity
+        contender=contender.label,
+        seed=seed,
+        status="failed",
+        reason=reason,
+        identity=identity,
+        history=history,
     )
     return write_record(folder, record, {})
 

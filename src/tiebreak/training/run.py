@@ -163,9 +163,8 @@ def _train_run(
 
 def run_key(spec: RunSpec, data: ImageDataset) -> dict[str, Any]:
     """All that a run's result depends on beside the machine, as JSON values."""
-    later = set() if spec.redraw else {"redraw"}  # a run that does not use it keeps its identity
     return {
-        "spec": spec.model_dump(mode="json", exclude={"source", *later}),
+        "spec": spec.model_dump(mode="json", exclude={"source"}),
         "source": spec.source,
         "data": data.fingerprint,
         "own_val": data.own_val,

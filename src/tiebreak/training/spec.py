@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import torch
-from pydantic import BaseModel, ConfigDict
 from torch import nn
 
 from tiebreak.data.augment import Augment
@@ -15,15 +14,16 @@ from tiebreak.errors import ModelError
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
+from tiebreak.settings import Settings
 from tiebreak.training.recipe.recipe import Recipe
 
 AUGMENTATIONS = ("flip", "crop", "pad", "cutout", "brightness", "contrast")
 
 
-class RunSpec(BaseModel):
+class RunSpec(Settings):
     """Everything that a run's result depends on, beside the data and the machine."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    added_since = frozenset(("redraw",))
 
     model: str  # as the catalog reads it: "cnn(width=64)"
     recipe: Recipe

@@ -24,6 +24,7 @@ from tiebreak.evidence.compare.comparison import (
 from tiebreak.evidence.compare.interval import (
     Part,
     cluster_scores,
+    data_variance,
     mean_square_of_examples,
     pseudo_examples,
     summarise,
@@ -123,8 +124,11 @@ def _with_redrawn(comparison: Comparison, results: Results, a: str, b: str) -> C
         return comparison
     truth = results.examples.truth
     leads = [float((redrawn[0][s].values(truth) - redrawn[1][s].values(truth)).mean()) for s in common]
-    more = float(np.var(leads, ddof=1)) - float(np.var(comparison.seed_differences, ddof=1))
-    return with_data_part(comparison, max(more, 0.0), len(common) - 1)
+    return with_data_part(
+        comparison,
+        data_variance(comparison.seed_differences, leads),
+        df=min(len(common), comparison.n_seeds) - 1,
+    )
 
 
 def _over_searches(

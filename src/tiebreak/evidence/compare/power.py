@@ -15,12 +15,11 @@ from scipy.special import chdtri, ndtr, ndtri
 
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.compare.comparison import Comparison, Method
-from tiebreak.evidence.compare.interval import check_level, t_quantile
+from tiebreak.evidence.compare.interval import FLOOR_ERRORS, check_level, t_quantile
 from tiebreak.evidence.compare.sequential import TEST_SPLIT, SequentialPlan
 
 MAX_SEEDS = 1_000  # "no number of seeds": beyond what anyone trains
 QUANTILE_POINTS = 2_000
-FLOOR_ERRORS = 0.84  # standard errors: an estimate of B = 0 leaves that much open in one study of five
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,24 +1,18 @@
 """Recipe: how a model is trained. The defaults are the case study's."""
 
-from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    model_serializer,
-    model_validator,
-)
+from pydantic import Field, model_validator
 
-# What the first recipes did not have: only written where it says something, so that runs keep their identity.
-ADDED_SINCE = ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
+from tiebreak.settings import Settings
 
 
-class Recipe(BaseModel):
+class Recipe(Settings):
     """Everything that decides how weights follow from data, seed and architecture."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    added_since = frozenset(
+        ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
+    )
 
     optimizer: Literal["adam", "adamw", "sgd"] = "adam"
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
@@ -49,13 +43,3 @@ class Recipe(BaseModel):
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov is for sgd with momentum")
         return self
-
-    @model_serializer(mode="wrap")
-    def _without_what_says_nothing(self, handler: Callable[..., dict[str, Any]]) -> dict[str, Any]:
-        written = handler(self)
-        defaults = type(self).model_fields
-        return {
-            name: value
-            for name, value in written.items()
-            if name not in ADDED_SINCE or value != defaults[name].default
-        }

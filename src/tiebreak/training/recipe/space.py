@@ -9,15 +9,14 @@ import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BeforeValidator, Field, ValidationError, model_validator
 
+from tiebreak.settings import Settings
 from tiebreak.training.recipe.recipe import Recipe
 
 
-class Range(BaseModel):
+class Range(Settings):
     """From where to where a setting is searched."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     low: float
     high: float
@@ -80,24 +79,30 @@ def _read_search(value: Any) -> Any:
         value = {name.strip(): range_.strip() if equals else None for name, equals, range_ in parts}
     if not isinstance(value, Mapping) or not value:
         raise ValueError(f"expected settings to search such as lr,weight_decay, got {value!r}")
-    for name in value:
+    return _known(value)
+
+
+def _known(ranges: Any) -> Any:
+    """Ranges by the names of settings, in their order; `weight-decay` is one, too."""
+    if not isinstance(ranges, Mapping):
+        return ranges
+    found = {str(name).replace("-", "_"): each for name, each in ranges.items()}
+    for name in found:
         if name not in USUAL:
             raise ValueError(f"{name!r} cannot be searched; choose from {', '.join(USUAL)}")
-    return {name.replace("-", "_"): value[name] for name in sorted(value)}
+    return {name: found[name] for name in sorted(found)}
 
 
-Ranges = dict[str, Annotated[Range, BeforeValidator(_read_range)]]
+Ranges = Annotated[dict[str, Annotated[Range, BeforeValidator(_read_range)]], BeforeValidator(_known)]
 Search = Annotated[
     dict[str, Annotated[Range, BeforeValidator(_read_range)] | None], BeforeValidator(_read_search)
 ]
 
 
-class Tuning(BaseModel):
+class Tuning(Settings):
     """How every contender is tuned: the same number of trials, each of its recipe's epochs, the best by
     validation accuracy.
     """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
 
     search: Search
     trials: int = Field(default=6, ge=2, le=1024)  # of each contender in each search
@@ -119,12 +124,18 @@ def space_of(
 ) -> dict[str, Range]:
     """The range of each setting that a contender's search goes over, its own before the usual one.
 
-    Raises: ValueError if a setting means nothing to its optimiser and it has no range of its own.
+    Raises: ValueError if a setting means nothing to its optimiser, or a range holds what it cannot be.
     """
-    space = {}
+    space: dict[str, Range] = {}
     for name, given in search.items():
         usual = USUAL[name].get(recipe.optimizer)
-        if name not in own and usual is None:
+        if usual is None:
             raise ValueError(f"{name} is no setting of {recipe.optimizer}; leave it out of the search")
         space[name] = own.get(name) or given or usual
-    return {name: each for name, each in space.items() if each is not None}
+        for end in (space[name].low, space[name].high):
+            try:
+                Recipe.model_validate(recipe.model_dump() | {name: end})
+            except ValidationError as error:
+                complaint = error.errors()[0]["msg"]
+                raise ValueError(f"{name} cannot be {end:g}: {complaint[0].lower()}{complaint[1:]}") from None
+    return space
