@@ -24,7 +24,8 @@ from table_file import write_table
 
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.dataset import ImageDataset
-from tiebreak.evidence.compare.comparison import Comparison, compare_predictions
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.files import atomic_write
 from tiebreak.training.placement.device import thread_count
 from tiebreak.training.placement.placement import Precision

@@ -19,7 +19,7 @@ from table_file import write_table
 
 import tiebreak as tb
 from tiebreak.actions.judge import read_results
-from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.until_decided import take_looks
 from tiebreak.results.looks import looks_up_to
 from tiebreak.results.results import ContenderRuns, Examples, Results, Rule

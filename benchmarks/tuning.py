@@ -19,7 +19,8 @@ from table_file import write_table
 
 from tiebreak.actions.judge import judge as judge_folder
 from tiebreak.data.catalog import load_dataset
-from tiebreak.evidence.compare.comparison import Comparison, compare_predictions, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.pair import compare_predictions, compare_scores
 from tiebreak.evidence.compare.verdict import Outcome, judge
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Execution, Study, parse_contender

@@ -14,8 +14,9 @@ from pathlib import Path
 import numpy as np
 from table_file import write_table
 
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores, with_data_part
+from tiebreak.evidence.compare.comparison import Comparison, with_data_part
 from tiebreak.evidence.compare.interval import data_variance
+from tiebreak.evidence.compare.pair import compare_scores
 
 IMAGES = 400
 SEED_SD = 0.01

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from synthetic_study import write_study
-from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.power import power, setting_from_pilot
 from tiebreak.study.plan import Contender, make_study
 

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter
 from tiebreak.errors import ClaimError, TiebreakError
 from tiebreak.evidence.claims.grammar import Claim, Relation, parse_claim
 from tiebreak.evidence.claims.outcome import ClaimOutcome, Finding, Values, claim_line, judge_claim
-from tiebreak.evidence.compare.comparison import compare_predictions, compare_scores
+from tiebreak.evidence.compare.pair import compare_predictions, compare_scores
 from tiebreak.evidence.compare.verdict import Outcome, judge
 
 

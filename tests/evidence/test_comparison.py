@@ -14,16 +14,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import (
-    Comparison,
-    Method,
-    at_level,
-    compare_predictions,
-    compare_runs,
-    compare_scores,
-    compare_unpaired,
-    interval_at,
-)
+from tiebreak.evidence.compare.comparison import Comparison, Method, at_level, interval_at
+from tiebreak.evidence.compare.pair import compare_predictions, compare_runs, compare_scores, compare_unpaired
 
 
 def pair(seed: int = 0, seeds: int = 5, examples: int = 400) -> tuple[np.ndarray, np.ndarray]:

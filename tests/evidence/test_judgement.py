@@ -14,8 +14,8 @@ from tiebreak.actions.run import seeds_to_train
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.claims.check import check_claims, measured_values
 from tiebreak.evidence.claims.outcome import Finding
-from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.judgement import judge_study, uncertainty
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.quantities import compare_quantity, judged_results
 from tiebreak.evidence.compare.sequential import Reason, SequentialPlan, look, snapshot
 from tiebreak.evidence.compare.simultaneous import holm

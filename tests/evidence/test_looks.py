@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.per_class import compare_classes, confusion
 from tiebreak.evidence.compare.simultaneous import holm
 from tiebreak.evidence.describe.calibration import (

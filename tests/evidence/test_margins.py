@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Comparison, compare_predictions, interval_at
+from tiebreak.evidence.compare.comparison import Comparison, interval_at
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.power import detectable_difference, power, setting_from_pilot
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.verdict import Outcome, judge, superiority_p

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from crossed_data import right_or_wrong
 
-from tiebreak.evidence.compare.comparison import compare_predictions
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.power import setting_from_pilot, smallest_detectable
 from tiebreak.evidence.compare.predict import chance_of_deciding
 

@@ -8,8 +8,8 @@ import scipy.stats
 from crossed_data import right_or_wrong
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.interval import leg
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.power import (
     Setting,
     bound_test_sd,

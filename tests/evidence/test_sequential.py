@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.interval import half_width, leg
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.sequential import (
     Decision,
     Reason,

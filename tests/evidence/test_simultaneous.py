@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import compare_runs
+from tiebreak.evidence.compare.pair import compare_runs
 from tiebreak.evidence.compare.simultaneous import Ranking, compact_letters, compare_all, holm
 
 NAMES = ("a", "b", "c", "d", "e")

@@ -9,7 +9,7 @@ from crossed_data import right_or_wrong
 
 from tiebreak.actions.time_budget import parse_budget, pick
 from tiebreak.errors import StudyError
-from tiebreak.evidence.compare.comparison import compare_scores
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.describe.quality import spread
 from tiebreak.evidence.why.efficiency import DataCurve, DataPoint, equivalent_images, first_crossing
 from tiebreak.evidence.why.explanation_text import (

@@ -16,9 +16,9 @@ from tiebreak.actions.judge import as_json, judge
 from tiebreak.errors import EvidenceError
 from tiebreak.evidence.claims.check import check_claims
 from tiebreak.evidence.claims.outcome import Finding, claim_line
-from tiebreak.evidence.compare.comparison import compare_predictions
 from tiebreak.evidence.compare.judgement import judge_study
 from tiebreak.evidence.compare.notes import fisher_exact
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.power import setting_from_pilot
 from tiebreak.evidence.compare.quantities import compare_quantity
 from tiebreak.evidence.compare.scope import scope, time_taken

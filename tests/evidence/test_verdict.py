@@ -13,16 +13,9 @@ from hypothesis import strategies as st
 from pydantic import TypeAdapter
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import (
-    Comparison,
-    at_level,
-    compare_predictions,
-    compare_runs,
-    compare_scores,
-    compare_unpaired,
-    interval_at,
-)
+from tiebreak.evidence.compare.comparison import Comparison, at_level, interval_at
 from tiebreak.evidence.compare.interval import Part
+from tiebreak.evidence.compare.pair import compare_predictions, compare_runs, compare_scores, compare_unpaired
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.verdict import Need, Outcome, Verdict, judge
 

@@ -8,9 +8,10 @@ from scipy import stats
 
 from tiebreak.actions.judge_files import make_reading, results_of_arrays
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Method, compare_predictions, compare_scores, compare_unpaired
+from tiebreak.evidence.compare.comparison import Method
 from tiebreak.evidence.compare.designs import compare_folds, compare_samples
 from tiebreak.evidence.compare.judgement import judge_study
+from tiebreak.evidence.compare.pair import compare_predictions, compare_scores, compare_unpaired
 from tiebreak.evidence.compare.quantities import compare_quantity
 
 

@@ -13,7 +13,7 @@ import pytest
 from tiebreak.actions.judge import as_json, judge
 from tiebreak.actions.run import run
 from tiebreak.errors import StudyError
-from tiebreak.evidence.compare.comparison import compare_scores
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.study.plan import Execution, Study, parse_contender
 from tiebreak.study.record import RunRecord
 from tiebreak.study.store import read_study

@@ -11,8 +11,9 @@ from tiebreak.actions.judge import judge
 from tiebreak.actions.run import run
 from tiebreak.data.subset import redraw
 from tiebreak.errors import StudyError
-from tiebreak.evidence.compare.comparison import compare_predictions, with_data_part
+from tiebreak.evidence.compare.comparison import with_data_part
 from tiebreak.evidence.compare.interval import Part, data_variance, half_width, p_value
+from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.predict import chance_of_deciding
 from tiebreak.rng import stream
 from tiebreak.study.plan import Execution, Study, parse_contender

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from test_execute import SERIAL, content, descendants, digits, models, outcomes, task
+from small_tasks import SERIAL, content, descendants, outcomes, task
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import DataError, TiebreakError
@@ -19,7 +19,6 @@ from tiebreak.training.checkpoint import Resumed
 from tiebreak.training.loop import EpochResult
 
 ray = pytest.importorskip("ray")
-__all__ = ["digits", "models"]  # fixtures
 pytestmark = pytest.mark.draws_globally  # Ray names things with Python's random
 
 

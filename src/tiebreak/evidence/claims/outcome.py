@@ -18,8 +18,9 @@ import numpy as np
 
 from tiebreak.errors import ClaimError, did_you_mean
 from tiebreak.evidence.claims.grammar import Claim, Relation, Term, shown
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores, interval_at
+from tiebreak.evidence.compare.comparison import Comparison, interval_at
 from tiebreak.evidence.compare.interval import Part, half_width
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.compare.sequential import SequentialPlan, joint_interval, snapshot
 from tiebreak.evidence.compare.until_decided import Seeds, shared_seeds
 

@@ -12,15 +12,7 @@ import numpy as np
 from jaxtyping import Bool, Float64, Int64
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import (
-    Comparison,
-    Method,
-    compare_parts,
-    compare_predictions,
-    compare_scores,
-    compare_unpaired,
-    with_data_part,
-)
+from tiebreak.evidence.compare.comparison import Comparison, Method, compare_parts, with_data_part
 from tiebreak.evidence.compare.interval import (
     Part,
     cluster_scores,
@@ -29,6 +21,7 @@ from tiebreak.evidence.compare.interval import (
     pseudo_examples,
     summarise,
 )
+from tiebreak.evidence.compare.pair import compare_predictions, compare_scores, compare_unpaired
 from tiebreak.evidence.compare.simultaneous import RANKABLE, Ranking, rank
 from tiebreak.results.results import Measure, Pairing, Results
 

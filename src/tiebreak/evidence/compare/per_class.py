@@ -6,8 +6,9 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Int64
 
-from tiebreak.evidence.compare.comparison import Comparison, Method, at_level, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison, Method, at_level
 from tiebreak.evidence.compare.designs import compare_by_design
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.compare.simultaneous import holm
 from tiebreak.evidence.describe.predictions import Predicted, common_seeds
 from tiebreak.results.results import Pairing, Results

@@ -11,9 +11,10 @@ import numpy as np
 from jaxtyping import Float
 
 from tiebreak.errors import EvidenceError, did_you_mean
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison
 from tiebreak.evidence.compare.designs import compare_by_design, has_own_design
 from tiebreak.evidence.compare.judgement import Judgement, judge_study
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.compare.sentence import sentence
 from tiebreak.evidence.compare.simultaneous import rank
 from tiebreak.evidence.compare.until_decided import take_looks

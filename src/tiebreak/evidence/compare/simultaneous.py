@@ -10,7 +10,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from tiebreak.errors import EvidenceError, did_you_mean
-from tiebreak.evidence.compare.comparison import Comparison, Method, compare_runs
+from tiebreak.evidence.compare.comparison import Comparison, Method
+from tiebreak.evidence.compare.pair import compare_runs
 
 RANKABLE = 3  # seeds; two show so little of the luck of the seed that a place by them says nothing
 

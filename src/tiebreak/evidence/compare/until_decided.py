@@ -10,7 +10,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tiebreak.evidence.compare.comparison import Comparison, compare_runs
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.pair import compare_runs
 from tiebreak.evidence.compare.power import detectable_difference
 from tiebreak.evidence.compare.sequential import (
     Decision,

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.describe.quality import Spread
 from tiebreak.evidence.why.spatial import Scores, accuracy_of, load_correct
 from tiebreak.results.results import Results

@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Bool
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Comparison, compare_scores
+from tiebreak.evidence.compare.comparison import Comparison
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.describe.quality import Spread
 from tiebreak.evidence.why.spatial import Scores, accuracy_of, load_correct
 from tiebreak.results.results import Results

@@ -16,7 +16,8 @@ import numpy as np
 from jaxtyping import Float
 
 from tiebreak.errors import EvidenceError
-from tiebreak.evidence.compare.comparison import Comparison, Method, compare_scores, interval_at
+from tiebreak.evidence.compare.comparison import Comparison, Method, interval_at
+from tiebreak.evidence.compare.pair import compare_scores
 from tiebreak.evidence.describe.quality import Spread, spread
 from tiebreak.results.results import Results
 from tiebreak.results.run import Cost
