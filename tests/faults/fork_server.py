@@ -90,6 +90,7 @@ def work(job: dict[str, Any], data: ImageDataset) -> int:
         os.setresuid(job["user"], job["user"], job["user"])
     trap = Trap(job.get("moments", []))
     sys.setprofile(trap)
+    code = 0
     try:
         if "command" in job:
             sys.argv = ["tiebreak", *job["command"]]
@@ -99,14 +100,15 @@ def work(job: dict[str, Any], data: ImageDataset) -> int:
             for _ in run_study(the_study(job["seeds"]), data, Path(job["folder"]), execution):
                 pass
     except SystemExit as leaving:
-        return int(leaving.code or 0)
+        code = int(leaving.code or 0)
     except TiebreakError as error:
         print(f"tiebreak: {error}")
         return 2
     finally:
         sys.setprofile(None)
-    print(json.dumps({"events": trap.events, "file_events": trap.file_events}))
-    return 0
+    if code == 0:
+        print(json.dumps({"events": trap.events, "file_events": trap.file_events}))
+    return code
 
 
 def wait(pid: int, report: Path) -> dict[str, Any]:

@@ -19,6 +19,8 @@ def outcome_of(folder: Path) -> dict[str, object]:
         record = json.loads(path.read_text())
         for key in ("timing", "stored", "seal"):  # which tell of the time
             del record[key]
+        for trial in (record.get("tuned") or {"trials": []})["trials"]:
+            del trial["seconds"]
         files = {
             name: (path.parent / name).read_bytes() for name in ("predictions.npz", "weights.safetensors")
         }

@@ -3,6 +3,7 @@
 TIEBREAK_FAULTS sets the number of kills: 8 by default, 100 for the full proof.
 """
 
+import json
 import os
 import random
 import signal
@@ -59,3 +60,38 @@ def test_a_kill_while_a_run_is_stored_loses_nothing(
     assert server(folder=str(folder))["exit"] == 0
     assert outcome_of(folder) == uninterrupted[0]
     assert leftovers(folder) == []
+
+
+@pytest.fixture(scope="module")
+def tuned(server: Server, tmp_path_factory: pytest.TempPathFactory) -> Uninterrupted:
+    """The outcome of a tuned study, searched by halving, and how many events it took."""
+    folder = tmp_path_factory.mktemp("tuned") / "study"
+    answer = server(command=tuning(folder))
+    assert answer["exit"] == 0, answer["output"]
+    return outcome_of(folder), json.loads(answer["output"].splitlines()[-1])
+
+
+def tuning(folder: Path) -> list[str]:
+    return [
+        *("compare", "linear", "mlp(hidden_dim=9)", "--dataset", "digits", "--out", str(folder)),
+        *("--tune", "lr", "--trials", "3", "--halving", "--seeds", "2", "--epochs", "3"),
+        *("--executor", "serial"),
+    ]
+
+
+@pytest.mark.parametrize("trial", range((KILLS + 3) // 4))
+def test_a_search_killed_twice_ends_with_the_same_bytes(
+    trial: int, server: Server, tuned: Uninterrupted, tmp_path: Path
+) -> None:
+    """In a rung, between rungs, or while what it chose is copied."""
+    expected, events = tuned
+    choice, folder = random.Random(trial), tmp_path / "study"
+    for _ in range(2):
+        files = choice.random() < 0.5
+        nth = choice.randint(1, events["file_events" if files else "events"] * 2 // 3)
+        moment = {"signal": signal.SIGKILL, "files": files, "nth": nth}
+        assert server(command=tuning(folder), moments=[moment])["exit"] in (-signal.SIGKILL, 0)
+    answer = server(command=tuning(folder))
+    assert answer["exit"] == 0, answer["output"]
+    assert outcome_of(folder) == expected
+    assert len(expected) == RUNS

@@ -1,10 +1,5 @@
 """Contenders tuned alike: what a search tries, what it chooses, and what its verdict is then about."""
 
-import json
-import signal
-import subprocess
-import sys
-import time
 from pathlib import Path
 
 import numpy as np
@@ -285,39 +280,6 @@ def test_a_study_file_can_say_all_of_it(tmp_path: Path) -> None:
     assert study.tune is not None and study.tune.search["lr"] is not None
     assert (study.tune.search["lr"].low, study.tune.trials, study.tune.halving) == (1e-3, 5, True)
     assert study.blocks == ((0, 1), (2, 3))
-
-
-COMMAND = [
-    *(sys.executable, "-m", "tiebreak", "compare", "linear", "mlp(hidden_dim=9)", "--dataset", "digits"),
-    *("--tune", "lr", "--trials", "3", "--seeds", "2", "--epochs", "3", "--executor", "serial", "--halving"),
-]
-
-
-def outcome_of(folder: Path) -> dict[str, object]:
-    """All that must repeat of a tuned study."""
-    found: dict[str, object] = {}
-    for path in sorted(folder.glob("runs/*/*/run.json")):
-        record = json.loads(path.read_text())
-        for key in ("timing", "stored", "seal"):
-            del record[key]
-        for trial in record["tuned"]["trials"]:
-            del trial["seconds"]
-        files = [path.with_name(name).read_bytes() for name in ("predictions.npz", "weights.safetensors")]
-        found[str(path.relative_to(folder))] = (record, files)
-    return found
-
-
-def test_killed_in_the_middle_of_a_search_it_goes_on_to_the_same_bytes(tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole" / "study", tmp_path / "killed" / "study"
-    subprocess.run([*COMMAND, "--out", str(whole)], check=True, capture_output=True)
-    for wanted in ("searches/seed-0/runs/*/*/checkpoint.safetensors", "searches/seed-1/runs/*/*/*"):
-        with subprocess.Popen([*COMMAND, "--out", str(killed)], stdout=subprocess.DEVNULL) as process:
-            while process.poll() is None and not list(killed.glob(wanted)):
-                time.sleep(0.01)
-            process.send_signal(signal.SIGKILL)
-    assert len(outcome_of(killed)) < 4, "it was killed before its end"
-    subprocess.run([*COMMAND, "--out", str(killed)], check=True, capture_output=True)
-    assert outcome_of(killed) == outcome_of(whole)
 
 
 def test_the_action_searches_to_a_page(tmp_path: Path) -> None:
