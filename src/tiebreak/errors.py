@@ -1,7 +1,9 @@
 """The few exceptions a user may see. Each message says what was needed, what came and what to do next."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+
+NAMES_SHOWN = 5  # in one sentence
 
 
 class TiebreakError(Exception):
@@ -69,3 +71,9 @@ def did_you_mean(name: str, known: Iterable[str]) -> str:
     if nearest:
         return f'Did you mean "{nearest[0]}"?'
     return f"Known: {', '.join(known)}."
+
+
+def list_some(names: Sequence[str]) -> str:
+    """Names, quoted, the first few of many."""
+    more = f" and {len(names) - NAMES_SHOWN:,} more" if len(names) > NAMES_SHOWN else ""
+    return ", ".join(map(repr, names[:NAMES_SHOWN])) + more

@@ -45,6 +45,7 @@ def test_nothing_is_trained(tmp_path: Path) -> None:
     assert found.seconds == pytest.approx(4 * sum(found.seconds_of_run.values()))
     assert found.memory > 1e8 and found.disk > 1e6
     assert "8 runs, 1 at a time: about " in str(found)
+    assert "Note: 30 validation images: too few to choose an epoch or a setting by" in str(found)
 
 
 def test_the_command_says_it_as_text_and_json(tmp_path: Path) -> None:

@@ -57,6 +57,20 @@ def test_a_pilot_gives_seeds_time_and_curve(pilot, predicted, tiebreak, tmp_path
     assert at[planned["seeds"]] == pytest.approx(power(setting, planned["seeds"], 0.03))
 
 
+def test_an_unpaired_pilot_never_promises_that_the_test_set_shows_everything(predicted, tiebreak, tmp_path):
+    """Their images' part is mostly estimated as 0; what that leaves open is planned for."""
+    for name, rows in predicted.items():
+        np.savez(tmp_path / f"{name}.npz", rows.astype(np.int64))
+    np.save(tmp_path / "labels.npy", np.ones(1_000, dtype=np.int64))
+    files = [tmp_path / "cnn.npz", tmp_path / "mlp.npz"]
+    assert (
+        tiebreak("judge", *files, "--labels", tmp_path / "labels.npy", "--out", tmp_path / "judged").status
+        == 0
+    )
+    planned = answer(tiebreak("plan", "--difference", 0.03, "--pilot", tmp_path / "judged", "--json"))
+    assert planned["smallest_difference"] > 0.003
+
+
 def test_more_power_and_a_higher_level_take_more_seeds(pilot, tiebreak):
     base = ("plan", "--difference", 0.03, "--pilot", pilot, "--json")
     usual, powerful, strict = (

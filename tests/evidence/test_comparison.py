@@ -201,6 +201,19 @@ def test_unpaired_seeds_of_unlike_number_are_covered() -> None:
     assert 0.93 <= np.mean(covered) <= 0.985
 
 
+def test_the_error_of_the_images_part_is_that_of_many_draws() -> None:
+    """Over 600 studies of 4 seeds and 100 images: the mean of what is told is the spread that there is."""
+    rng, found = np.random.default_rng(0), {compare_predictions: [], compare_unpaired: []}
+    for _ in range(600):
+        a, b = right_or_wrong(rng, (0.8, 0.7), 4, 100)
+        for compare, told in found.items():
+            result = compare(a, b)
+            told.append((result.test_variance, result.test_error))
+    for told in found.values():
+        variances, errors = np.transpose(told)
+        assert np.mean(errors) == pytest.approx(np.std(variances), rel=0.2)
+
+
 def test_unpaired_and_paired_agree_where_seeds_pair_nothing() -> None:
     tests = []
     for seed in range(100):

@@ -64,7 +64,7 @@ def test_the_p_value_is_the_alpha_whose_interval_just_reaches(
     parts = (part(seed, df, split[0]), part(test, test_df, split[1]), part(third, 2.0))
     p = p_value(distance, *parts)
     assert 0 <= p <= 1
-    if 1e-250 < p < 1 - 1e-9:
+    if 1e-150 < p < 1 - 1e-9:  # further out SciPy's quantile of t is wrong for odd df
         assert half_width(p, *parts) == pytest.approx(distance, rel=1e-9, abs=1e-8)
 
 

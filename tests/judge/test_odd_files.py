@@ -73,6 +73,17 @@ FLIPPED = [RIGHT[n] for n in (5, 4, 3, 2, 1, 0)]
             {},
             "upper and lower case",
         ),
+        # another word for a label, which some answers know and some do not
+        (
+            {
+                "a.csv": table(truth=["cat", "dog", "sheep"] * 2, guess=["cat", "dog", "lamb"] * 2),
+                "b.csv": table(truth=["cat", "dog", "sheep"] * 2, guess=["cat", "dog", "dog"] * 2),
+            },
+            None,
+            {},
+            "predicted though no label has it: 'lamb'; such answers count as wrong. "
+            "Never predicted: 'sheep'. If these are the same class, write it alike",
+        ),
         # labels as numbers, as text, as floats
         (
             {

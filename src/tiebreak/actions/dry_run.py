@@ -11,6 +11,7 @@ from tiebreak.actions.equal import with_equal_budgets
 from tiebreak.actions.load import load
 from tiebreak.actions.time_budget import probe
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.data.facts import few_val_images
 from tiebreak.models.catalog import build_model
 from tiebreak.models.users_code import users_code
 from tiebreak.report.text.tables import duration
@@ -34,14 +35,17 @@ class DryRun:
     seconds: float  # of all, side by side
     memory: float  # bytes
     disk: float  # bytes of the study folder
+    notes: tuple[str, ...] = ()  # what the report of the study would mention
 
     def __str__(self) -> str:
         each = ", ".join(f"{label} {duration(seconds)}" for label, seconds in self.seconds_of_run.items())
+        notes = "".join(f"\nNote: {note}." for note in self.notes)
         return (
             f"A run takes about: {each}.\n"
             f"{self.runs} runs, {self.workers} at a time: about {duration(self.seconds)} of training and "
             "some seconds for figures and page. "
             f"Memory about {self.memory / 1e9:.1f} GB; study folder about {self.disk / 1e6:,.0f} MB."
+            f"{notes}"
         )
 
 
@@ -79,6 +83,7 @@ def dry_run(
         seconds=max(seconds / workers, max(taken.values())),
         memory=estimate_needs(specs, data).memory * (workers + 1),
         disk=disk + PAGE_BYTES,
+        notes=(*data.notes, *few_val_images(val_size)),
     )
 
 

@@ -20,9 +20,8 @@ from torch import Tensor
 
 from tiebreak.data.cache import Source, files_identity
 from tiebreak.data.dataset import ImageDataset, make_dataset
-from tiebreak.data.findings import list_some
 from tiebreak.data.memory import INFLATION, check_fits_memory
-from tiebreak.errors import DataError, did_you_mean
+from tiebreak.errors import DataError, did_you_mean, list_some
 
 PARTS = ("train", "val", "test")
 REQUIRED = ("x_train", "y_train", "x_test", "y_test")

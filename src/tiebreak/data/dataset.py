@@ -19,9 +19,9 @@ from torch import Tensor
 from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
 from tiebreak.data.facts import Facts
-from tiebreak.data.findings import find_notes, list_some
+from tiebreak.data.findings import find_notes
 from tiebreak.data.split import split_indices
-from tiebreak.errors import DataError
+from tiebreak.errors import DataError, list_some
 
 ARRAYS = ("train_images", "train_labels", "test_images", "test_labels")
 MOST_CHANNELS = 4

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from jaxtyping import Int64, UInt8
 from torch import Tensor
 
-SHOWN = 5  # names in one sentence
+from tiebreak.errors import list_some
+
 MAJORITY, OVER_EVEN = 0.5, 1.2  # a class's share from which it is told, and as a multiple of an even share
 
 
@@ -64,9 +65,3 @@ def count_repeated(train: UInt8[Tensor, "N C H W"], test: UInt8[Tensor, "M C H W
     )
     known = set(of_train)
     return sum(digest in known for digest in of_test)
-
-
-def list_some(names: Sequence[str]) -> str:
-    """Names, quoted, the first few of many."""
-    more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
-    return ", ".join(map(repr, names[:SHOWN])) + more

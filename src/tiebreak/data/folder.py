@@ -21,7 +21,6 @@ from jaxtyping import UInt8
 from tiebreak.data.cache import Source
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.fetch import Progress
-from tiebreak.data.findings import list_some
 from tiebreak.data.heldout import check_test_fraction, hold_out
 from tiebreak.data.listing import PARTS, SUFFIXES, Listing, list_images, part_folders, subfolders
 from tiebreak.data.memory import check_fits_memory
@@ -33,7 +32,7 @@ from tiebreak.data.pictures import (
     read_header,
     read_picture,
 )
-from tiebreak.errors import DataError, did_you_mean
+from tiebreak.errors import DataError, did_you_mean, list_some
 
 TEST_PART = 0.2  # of images that are not divided: which is no matter where both parts are taken
 LARGEST_RESIZE = 4_096  # pixels

@@ -5,13 +5,13 @@ Shape letters: M examples, K classes.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
 
-from tiebreak.errors import EvidenceError, did_you_mean
+from tiebreak.errors import EvidenceError, did_you_mean, list_some
 
 SUM_TOLERANCE = 1e-2  # of probabilities that were rounded when they were written
 MOST_CLASSES = 100_000
@@ -61,6 +61,32 @@ def find_classes(
     answered = set().union(*(class_texts(values).drop_nulls().unique() for values in predictions))
     if not of_truth:
         raise EvidenceError(f"{where}: the labels are all empty.")
+    classes = _classes_of(of_truth, answered, named, width, where)
+    if note := _strangers(of_truth, answered, classes):
+        classes = replace(classes, notes=(*classes.notes, note))
+    return classes
+
+
+def _strangers(of_truth: set[str], answered: set[str], classes: Classes) -> str | None:
+    """That answers name what no label does, which may be another word for one of the labels."""
+    labelled, given = (
+        {classes.numbers[text] for text in texts if text in classes.numbers} for texts in (of_truth, answered)
+    )
+    if not given - labelled:
+        return None
+    alone, silent = (
+        list_some([classes.names[number] for number in sorted(numbers)])
+        for numbers in (given - labelled, labelled - given)
+    )
+    note = f"predicted though no label has it: {alone}; such answers count as wrong"
+    if silent:
+        note += f". Never predicted: {silent}. If these are the same class, write it alike"
+    return note
+
+
+def _classes_of(
+    of_truth: set[str], answered: set[str], named: Sequence[str], width: int | None, where: str
+) -> Classes:
     if named:
         return _among_named(of_truth, answered, list(named), where)
     found = of_truth | answered

@@ -104,7 +104,10 @@ def compare_by_design(
         if rule.vary is not None and images is None and bound == 1.0:
             return _with_redrawn(paired, results, a, b)
         return paired
-    return _unpaired(rows_a, rows_b, bound, rule.level, groups_of_all)
+    right_or_wrong = bound == 1.0 and groups_of_all is None
+    sides = [np.stack(list(rows.values())) for rows in (rows_a, rows_b)]
+    sides = [side == 1 for side in sides] if right_or_wrong else sides
+    return compare_unpaired(*sides, bound=bound, level=rule.level, groups=groups_of_all)
 
 
 def _with_redrawn(comparison: Comparison, results: Results, a: str, b: str) -> Comparison:
@@ -159,35 +162,6 @@ def _paired(
     else:
         found = compare_scores(a - b, bound=bound, level=level, groups=groups)
     return replace(found, missing_seeds=missing)
-
-
-def _unpaired(
-    rows_a: Rows, rows_b: Rows, bound: float | None, level: float, groups: np.ndarray | None
-) -> Comparison:
-    a, b = (np.stack(list(rows.values())) for rows in (rows_a, rows_b))
-    if bound == 1.0 and groups is None:
-        return compare_unpaired(a == 1, b == 1, level=level)
-    images = a.shape[1]
-    if groups is not None:
-        a, b = cluster_scores(a, groups), cluster_scores(b, groups)
-    sides, m = [summarise(rows) for rows in (a, b)], a.shape[1]
-    difference = sides[0].mean - sides[1].mean
-    of_example = a.mean(axis=0) - b.mean(axis=0)
-    pseudo = () if bound is None else pseudo_examples(-bound, bound)
-    squares = float(np.square(of_example - difference).sum())
-    between = mean_square_of_examples(squares, 1, m, difference, pseudo)
-    noise = sum(side.noise / len(rows) for side, rows in zip(sides, (a, b), strict=True))
-    return compare_parts(
-        difference,
-        tuple(Part(variance=side.seed, df=len(rows) - 1) for side, rows in zip(sides, (a, b), strict=True)),
-        Part(variance=max(between - noise, 0.0) / (m + len(pseudo) / 2), df=m - 1),
-        method=Method.UNPAIRED,
-        level=level,
-        n_seeds=min(len(a), len(b)),
-        n_examples=images,
-        n_groups=None if groups is None else m,
-        bound=bound,
-    )
 
 
 def compare_samples(

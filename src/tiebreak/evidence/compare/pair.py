@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from scipy.special import bdtr
 
 from tiebreak.errors import EvidenceError
@@ -124,51 +124,73 @@ def compare_scores(
 
 
 def compare_unpaired(
-    correct_a: Bool[np.ndarray, "seeds_a examples_a"],
-    correct_b: Bool[np.ndarray, "seeds_b examples_b"],
+    a: Shaped[np.ndarray, "seeds_a examples_a"],
+    b: Shaped[np.ndarray, "seeds_b examples_b"],
     *,
+    bound: float | None = 1.0,
     level: float = 0.95,
+    groups: np.ndarray | None = None,
 ) -> Comparison:
     """Compare two contenders on the same test images whose seeds share nothing: each side has its own t.
+
+    Arguments: `a`, `b` - right or wrong, or a score of which more is better; `bound`, `groups` - as for
+    `compare_scores`.
 
     Raises: EvidenceError with fewer than two seeds of either, or different numbers of test images.
     """
     check_level(level)
-    (n_a, m), (n_b, m_b) = correct_a.shape, correct_b.shape
+    (n_a, m), (n_b, m_b) = a.shape, b.shape
     if m != m_b:
         raise EvidenceError(f"both contenders need the same test images, got {m:,} and {m_b:,} predictions.")
     if min(n_a, n_b) < 2:
         raise EvidenceError(f"unpaired seeds need at least 2 of each contender, got {n_a} and {n_b}.")
-    sides = [correct.astype(np.float64) for correct in (correct_a, correct_b)]
-    a, b = map(summarise, sides)
-    difference, pseudo = a.mean - b.mean, pseudo_examples(-1.0, 1.0)
-    of_example = correct_a.mean(axis=0) - correct_b.mean(axis=0)
-    ss_example = float(np.square(of_example - difference).sum())
-    between = mean_square_of_examples(ss_example, 1, m, difference, pseudo)
-    found = Found(
-        method=Method.UNPAIRED,
-        difference=difference,
-        centre=difference,
-        seeds=tuple(
-            Part(variance=max(parts.seed, _rounding(scores, m)), df=len(scores) - 1)
-            for parts, scores in zip((a, b), sides, strict=True)
-        ),
-        images=Part(variance=max(between - a.noise / n_a - b.noise / n_b, 0.0) / (m + 2), df=m - 1),
-    )
+    rows = [side.astype(np.float64) for side in (a, b)]
+    units = rows if groups is None else [cluster_scores(side, groups) for side in rows]
+    pseudo = () if bound is None else pseudo_examples(-bound, bound)
+    difference, images, error = _unpaired_images(units[0], units[1], pseudo)
     result = comparison_of(
-        found,
+        Found(
+            method=Method.UNPAIRED,
+            difference=difference,
+            centre=difference,
+            seeds=tuple(
+                Part(
+                    variance=max(summarise(side).seed, _rounding(scores, side.shape[1])),
+                    df=len(side) - 1,
+                )
+                for side, scores in zip(units, rows, strict=True)
+            ),
+            images=images,
+            test_error=error,
+        ),
         level=level,
         n_seeds=min(n_a, n_b),
         n_examples=m,
-        lowest=-1.0,
-        highest=1.0,
+        n_groups=None if groups is None else units[0].shape[1],
+        lowest=None if bound is None else -bound,
+        highest=bound,
         seed_differences=(),
     )
-    return replace(
-        result,
-        collapsed=find_collapsed("a", correct_a.mean(axis=1), range(n_a), m)
-        + find_collapsed("b", correct_b.mean(axis=1), range(n_b), m),
+    if a.dtype != bool:
+        return result
+    collapsed = find_collapsed("a", rows[0].mean(axis=1), range(n_a), m) + find_collapsed(
+        "b", rows[1].mean(axis=1), range(n_b), m
     )
+    return replace(result, collapsed=collapsed)
+
+
+def _unpaired_images(a: np.ndarray, b: np.ndarray, pseudo: tuple[float, ...]) -> tuple[float, Part, float]:
+    """The difference, what the choice of test images adds to its variance, and that estimate's error."""
+    m = a.shape[1]
+    of_example = a.mean(axis=0) - b.mean(axis=0)
+    difference = float(a.mean() - b.mean())
+    squares = np.square(of_example - difference)
+    # Per example, the noise of the means of both sides' seeds.
+    noise = sum((side - side.mean(axis=1, keepdims=True)).var(axis=0, ddof=1) / len(side) for side in (a, b))
+    between = mean_square_of_examples(float(squares.sum()), 1, m, difference, pseudo)
+    of_seeds = float(np.sum(noise)) / (m - 1)
+    images = Part(variance=max(between - of_seeds, 0.0) / (m + len(pseudo) / 2), df=m - 1)
+    return difference, images, float((squares - noise).std(ddof=1)) / m**1.5
 
 
 def compare_runs(
