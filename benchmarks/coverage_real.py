@@ -32,7 +32,7 @@ CONTENDERS = {
 SEEDS = (2, 3, 5, 10)
 LOOKS = looks_up_to(20)
 RESAMPLES = 500  # as the Multi-Bootstrap's authors do
-POOLS = Path("benchmarks/pools")
+POOLS = Path(__file__).parent / "pools"
 
 
 def main() -> None:

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from tiebreak.data.augment import Augment, AugmentDraws, augment_batch, draw_augmentation
+from tiebreak.data.batches import Batches
 
 
 def pictures(count, height, width, seed):
@@ -50,6 +51,33 @@ def test_flips_are_the_same_whether_or_not_crops_are_on():
         for crop in (4, 0)
     )
     assert torch.equal(with_crop.flipped, without.flipped)
+
+
+def test_alternately_every_image_is_seen_both_ways_in_two_epochs():
+    images, order = pictures(40, 4, 4, 3), torch.Generator().manual_seed(1)
+    batches = Batches(
+        images=images,
+        labels=torch.arange(40),
+        mean=(0.0,) * 3,
+        std=(1.0,) * 3,
+        batch_size=16,
+        shuffle=True,
+        generator=order,
+        augment=Augment(flip=True),
+        augment_generator=torch.Generator().manual_seed(2),
+        first_flips=torch.rand(40, generator=torch.Generator().manual_seed(3)) < 0.5,
+    )
+    for epoch in (1, 3):
+        seen = [{}, {}]
+        for each, number in zip(seen, (epoch, epoch + 1), strict=True):
+            for shown, labels in batches.epoch(0, number):
+                each.update(zip(labels.tolist(), shown, strict=True))
+        assert len(seen[0]) == 40
+        assert all(torch.equal(seen[0][label].flip(2), seen[1][label]) for label in range(40))
+        flipped = [
+            not torch.equal((seen[0][label] * 255).round(), images[label].float()) for label in range(40)
+        ]
+        assert 5 < sum(flipped) < 35
 
 
 def test_a_slice_of_draws_belongs_to_the_same_images():

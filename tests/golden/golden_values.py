@@ -50,7 +50,7 @@ RUNS: dict[str, dict[str, Any]] = {
         model: {"model": f"{model}({SMALL[model]})" if model in SMALL else model}
         for model in BUILTIN
         # Small batches, normalised at every layer, carry another processor's rounding past any tolerance.
-        if model not in ("deep-mlp", "resnet")
+        if model not in ("deep-mlp", "resnet", "airnet")
     },
     "cnn, sgd": {
         "model": "cnn(width=12, dropout=0.2)",

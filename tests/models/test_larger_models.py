@@ -1,5 +1,6 @@
 """Residual nets, mixers, transformers, deep MLPs: against their papers, references and symmetries."""
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -28,6 +29,36 @@ def test_resnet_20_has_the_parameters_of_the_paper():
     plain = 269_722
     shortcuts = (16 * 32 + 2 * 32) + (32 * 64 + 2 * 64)
     assert model_cost(ResNet(depth=20), CIFAR).params == plain + shortcuts
+
+
+def test_the_first_layer_of_airnet_whitens():
+    """Against NumPy: patches come out uncorrelated and of one variance, each direction both ways."""
+    images = torch.randn(50, 3, 20, 20).cumsum(dim=3)  # neighbours are alike
+    images = (images - images.mean()) / images.std()
+    model = build_model("airnet(width=8)", (3, 20, 20), 4)
+    model.whiten(images)
+    patches = F.unfold(images, 2).transpose(1, 2).flatten(0, 1).double().numpy()
+    variances, directions = np.linalg.eigh(patches.T @ patches / len(patches))
+    filters = model.first.weight.detach().double().flatten(1).numpy()
+    assert np.allclose(filters[:12], -filters[12:])
+    for mine, direction, variance in zip(filters, directions.T, variances, strict=False):
+        expected = direction / np.sqrt(variance + 5e-4)
+        assert np.allclose(mine, expected, atol=1e-4) or np.allclose(mine, -expected, atol=1e-4)
+    with torch.no_grad():
+        seen = F.conv2d(images, model.first.weight[:12]).transpose(0, 1).flatten(1).double()
+    covariance = (seen @ seen.T / seen.shape[1]).numpy()
+    assert np.allclose(covariance, np.diag(variances / (variances + 5e-4)), atol=1e-3)
+
+
+def test_airnet_trains_all_but_the_whitening_and_the_scales():
+    model = build_model("airnet(width=8)", CIFAR, 10)
+    still = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    norms = {f"groups.{group}.{layer}.weight" for group in (1, 2, 3) for layer in (2, 5)}
+    assert still == {"first.weight"} | norms
+    images = torch.randn(2, 8, 9, 9)
+    assert torch.equal(model.groups[1][4](images), images), "the second convolution of a group passes on"
+    with pytest.raises(ModelError, match="airnet needs images of at least 16x16 pixels, got 8x20"):
+        build_model("airnet", (3, 8, 20), 10)
 
 
 def test_a_block_adds_to_its_input():

@@ -69,6 +69,10 @@ RECIPES = {
     ),
     "adamw": ("cnn(width=3, dropout=0.5)", {"optimizer": "adamw", "weight_decay": 0.1, "crop": 1}),
     "adam, smoothed": ("linear", {"label_smoothing": 0.1, "schedule": "cosine"}),
+    "muon, every image both ways": (
+        "mlp(hidden_dim=9)",
+        {"optimizer": "muon", "schedule": "linear", "flip": True, "alternate_flip": True, "cutout": 2},
+    ),
     "batch statistics": ("", {"optimizer": "sgd", "lr": 0.05, "flip": True}),
 }
 

@@ -73,6 +73,39 @@ def test_stored_predictions_are_those_of_the_stored_weights(model: str, precisio
     np.testing.assert_array_equal(probs, result.predictions.test_probs)
 
 
+def test_mirrored_test_images_count_half() -> None:
+    spec, data = spec_of("cnn(width=4)"), some_images()
+    recipe = spec.recipe.model_copy(update={"tta": "mirror"})
+    plain, mirrored = (
+        result_of(train_run(one, data, CPU, precision="fp32"))
+        for one in (spec, spec.model_copy(update={"recipe": recipe}))
+    )
+    assert all(torch.equal(plain.weights[name], mirrored.weights[name]) for name in plain.weights)
+    model = initial_model(spec, data)
+    load_weights(model, mirrored.weights)
+    images, _ = next(iter(data.test.batches(EVAL_BATCH_SIZE)))
+    with torch.no_grad():
+        logits = (model.eval()(images) + model(images.flip(3))) / 2
+    np.testing.assert_allclose(
+        mirrored.predictions.test_probs, logits.softmax(dim=1).numpy(), rtol=1e-4, atol=1e-6
+    )
+    assert not np.array_equal(mirrored.predictions.test_probs, plain.predictions.test_probs)
+
+
+def test_airnet_begins_from_the_training_images_of_its_seed() -> None:
+    image = torch.randint(0, 256, (130, 3, 16, 16), generator=torch.Generator().manual_seed(0))
+    labels = torch.arange(130) % 3
+    images = image.to(torch.uint8)
+    data = make_dataset("some", images[:100], labels[:100], images[100:], labels[100:], ("a", "b", "c"))
+    spec = RunSpec(model="airnet(width=8)", recipe=Recipe(epochs=1, batch_size=16), seed=3, val_size=20)
+    result = result_of(train_run(spec, data, CPU, precision="fp32"))
+    train = run_images(spec, data).train
+    model = initial_model(spec, data, train)
+    assert torch.equal(model.first.weight, result.weights["first.weight"])
+    other = initial_model(spec, data, run_images(spec.model_copy(update={"seed": 4}), data).train)
+    assert not torch.equal(model.first.weight, other.first.weight)
+
+
 def test_tied_weights_are_stored_each_with_its_own_memory(odd: str) -> None:
     result = result_of(train_run(spec_of(f"{odd}:Tied"), some_images(), CPU, precision="fp32"))
     assert torch.equal(result.weights["a.weight"], result.weights["b.weight"])

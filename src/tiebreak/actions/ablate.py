@@ -8,8 +8,12 @@ from tiebreak.training.recipe.recipe import Recipe
 
 FULL = "all"
 # Without them there is nothing to train by; they have values, but are no pieces that can be left out.
-FRAME = ("optimizer", "lr", "momentum", "epochs", "batch_size")
-TOGETHER = {"pad": "crop", "decay_norms": "weight_decay"}  # what means nothing without another piece
+FRAME = ("optimizer", "lr", "adam_lr", "momentum", "epochs", "batch_size")
+TOGETHER = {
+    "alternate_flip": "flip",
+    "pad": "crop",
+    "decay_norms": "weight_decay",
+}  # what means nothing without another piece
 
 
 def pieces_of(recipe: Recipe) -> list[str]:

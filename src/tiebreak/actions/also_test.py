@@ -81,4 +81,5 @@ def _answer(
     placement = record.placement if record.placement and record.device == str(device) else plain
     batches = prepare_batches(own.batches(EVAL_BATCH_SIZE), placement)
     with thread_count(record.threads), computing(placement):
-        return predict(prepare_model(model, placement), batches, device).numpy()
+        mirror = contender.recipe.tta == "mirror"
+        return predict(prepare_model(model, placement), batches, device, mirror=mirror).numpy()

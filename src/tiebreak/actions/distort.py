@@ -79,11 +79,12 @@ def _look(
     texts: list[str],
 ) -> Bool[np.ndarray, "D M"]:
     """Which test images a run gets right, by distortion."""
-    own = transform_dataset(data, contender.transforms, seed)
+    own, mirror = transform_dataset(data, contender.transforms, seed), contender.recipe.tta == "mirror"
     correct = []
     for text in texts:
         distorted = transform_dataset(own, (f"test:{text}",), seed).test
-        guesses = predict(model, distorted.batches(EVAL_BATCH_SIZE), device).argmax(dim=1)
+        probs = predict(model, distorted.batches(EVAL_BATCH_SIZE), device, mirror=mirror)
+        guesses = probs.argmax(dim=1)
         correct.append((guesses == distorted.targets).numpy())
     return np.stack(correct)
 

@@ -77,6 +77,8 @@ def _check_it_can_answer(stored: StoredStudy, contender: Contender, chains: dict
         raise _LeftOutError("no run of it has finished")
     if contender.transforms:
         raise _LeftOutError(f"its images are changed first ({', '.join(contender.transforms)})")
+    if contender.recipe.tta != "none":
+        raise _LeftOutError("it is asked about mirrored images, too")
     if contender.label not in chains:
         raise _LeftOutError("the study folder does not tell its layers (run the study again to add them)")
     chain = chains[contender.label]

@@ -105,8 +105,11 @@ SHARED: dict[str, Any] = {
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
     "batch_size": BatchSize,
     "lr": LearningRate,
-    "optimizer": Annotated[str | None, _recipe("adam, adamw or sgd (adam).")],
-    "momentum": Annotated[float | None, _recipe("Of sgd (0.9).")],
+    "optimizer": Annotated[str | None, _recipe("adam, adamw, sgd or muon (adam).")],
+    "momentum": Annotated[float | None, _recipe("Of sgd and muon (0.9).")],
+    "adam_lr": Annotated[
+        float | None, _recipe("Of muon: the rate of AdamW for biases, norms and the output layer (0.001).")
+    ],
     "weight_decay": Annotated[float | None, _recipe("Pull of the weights towards 0 (0).")],
     "decay_norms": Annotated[
         bool | None,
@@ -120,6 +123,10 @@ SHARED: dict[str, Any] = {
     "warmup": Annotated[float | None, _recipe("Share of the steps in which the learning rate rises (0).")],
     "label_smoothing": Annotated[float | None, _recipe("Share of the target given to all classes (0).")],
     "flip": Annotated[bool | None, _recipe("Mirror training images at random.", "--flip", metavar="")],
+    "alternate_flip": Annotated[
+        bool | None,
+        _recipe("With --flip: every second epoch, not at random.", "--alternate-flip", metavar=""),
+    ],
     "crop": Annotated[int | None, _recipe("Shift training images by up to so many pixels (0).", min=0)],
     "pad": Annotated[str | None, _recipe("What a shift brings in: black or reflect (black).")],
     "cutout": Annotated[
@@ -127,6 +134,9 @@ SHARED: dict[str, Any] = {
     ],
     "brightness": Annotated[float | None, _recipe("Make training images brighter or darker by up to (0).")],
     "contrast": Annotated[float | None, _recipe("Change the contrast of training images by up to (0).")],
+    "tta": Annotated[
+        str | None, _recipe("mirror: ask about each image and its mirror image, and take the mean (none).")
+    ],
     "tune": Annotated[
         str | None,
         _tuning("Settings to search for each contender: lr,weight_decay or lr=1e-4..1e-2."),

@@ -8,10 +8,10 @@ H height, W width.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Float, Int64, UInt8
+from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
@@ -38,6 +38,9 @@ class Batches:
     augment: Augment | None = None
     augment_generator: torch.Generator | None = None
     change_generator: torch.Generator | None = None  # of augmentation that gives pixels other values
+    first_flips: Bool[Tensor, " N"] | None = (
+        None  # which images are mirrored in odd epochs; the others in even
+    )
     dtype: torch.dtype = torch.float32  # of the batches; normalised in float32, then rounded to it
     channels_last: bool = False  # memory layout of the batches; their shape is the same
     device: str = "cpu"  # where the batches are
@@ -63,8 +66,8 @@ class Batches:
     def __iter__(self) -> Iterator[Batch]:
         return self.epoch()
 
-    def epoch(self, first_batch: int = 0) -> Iterator[Batch]:
-        """One epoch, from `first_batch` on.
+    def epoch(self, first_batch: int = 0, number: int = 1) -> Iterator[Batch]:
+        """One epoch, from `first_batch` on; its `number` counts from 1.
 
         Everything random is drawn at the start, so a generator whose state was put back gives the
         same epoch again, wherever in it one begins.
@@ -75,6 +78,8 @@ class Batches:
         draws = None
         if self.augment:
             drawn = draw_augmentation(self.augment, len(order), self.augment_generator, self.change_generator)
+            if self.first_flips is not None:
+                drawn = replace(drawn, flipped=self.first_flips[order] ^ (number % 2 == 0))
             draws = drawn.to(self.images.device)
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from tiebreak.calls import Call, parse_call
 from tiebreak.errors import ModelError, did_you_mean
+from tiebreak.models.airnet import AirNet
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.models.deep_mlp import DeepMLP
 from tiebreak.models.linear import LinearClassifier
@@ -27,6 +28,7 @@ BUILTIN: dict[str, ModelFactory] = {
     "cnn": SimpleCNN,
     "deep-mlp": DeepMLP,
     "resnet": ResNet,
+    "airnet": AirNet,
     "mixer": Mixer,
     "vit": ViT,
     "linear": LinearClassifier,

@@ -16,6 +16,8 @@ from tiebreak.study.store import REDRAWN, StoredStudy, read_study
 from tiebreak.study.trial_notes import read_trials
 from tiebreak.training.recipe.recipe import Recipe
 
+WORDS = {"tta": "each test image with its mirror image"}  # of settings whose names say too little
+
 
 def study_results(stored: StoredStudy) -> Results:
     """All that can be judged of a study.
@@ -94,14 +96,20 @@ def _of_tuning(study: Study) -> dict[str, Any]:
 def in_words(contender: Contender, searched: Collection[str] = ()) -> str:
     """How a contender is trained: "5 epochs, Adam, lr 0.001", and what else is neither usual nor searched."""
     recipe, usual = contender.recipe, Recipe()
-    name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD"}[recipe.optimizer]
+    name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}[recipe.optimizer]
     told = [f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}", name]
     if "lr" not in searched:
         told.append(f"lr {recipe.lr:g}")
     for field, value in recipe:
         if field not in ("epochs", "optimizer", "lr", *searched) and value != getattr(usual, field):
-            name = field.replace("_", " ")
-            told.append(name if value is True else f"no {name}" if value is False else f"{name} {value}")
+            name = WORDS.get(field, field.replace("_", " "))
+            told.append(
+                name
+                if value is True or field in WORDS
+                else f"no {name}"
+                if value is False
+                else f"{name} {value}"
+            )
     if contender.train_fraction < 1:
         told.append(f"{contender.train_fraction:.3g} of the training images")
     return ", ".join(told)

@@ -24,8 +24,9 @@ def examine_first_step(spec: RunSpec, data: ImageDataset, device: torch.device) 
 
     Raises: ModelError if the model cannot be built or cannot take the step; DataError if the split fails.
     """
-    images, labels = next(iter(run_images(spec, data).train))
-    model = initial_model(spec, data).to(device)
+    train = run_images(spec, data).train
+    images, labels = next(iter(train))
+    model = initial_model(spec, data, train).to(device)
     optimizer, criterion = make_optimizer(spec.recipe, model), make_criterion(spec.recipe)
     with users_code(f"{spec.model} fails in its first step"), global_stream(spec.seed, "dropout"):
         return examine_step(model, images.to(device), labels.to(device), criterion, optimizer)

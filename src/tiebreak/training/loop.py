@@ -153,10 +153,22 @@ def evaluate(
 
 
 @torch.no_grad()
-def predict(model: nn.Module, batches: BatchSource, device: torch.device) -> Float[Tensor, "N K"]:
-    """Class probabilities of every image, in the order of the batches, on the CPU."""
+def predict(
+    model: nn.Module, batches: BatchSource, device: torch.device, *, mirror: bool = False
+) -> Float[Tensor, "N K"]:
+    """Class probabilities of every image, in the order of the batches, on the CPU.
+
+    `mirror`: from the mean of the logits of the image and of its mirror image.
+    """
     model.eval()
-    return torch.cat([model(images.to(device)).float().softmax(dim=1).cpu() for images, _ in batches])
+    found = []
+    for images, _ in batches:
+        images = images.to(device)
+        logits = model(images).float()
+        if mirror:
+            logits = (logits + model(images.flip(3)).float()) / 2
+        found.append(logits.softmax(dim=1).cpu())
+    return torch.cat(found)
 
 
 def fit_steps(
@@ -184,7 +196,7 @@ def fit_steps(
     here, clock = after or StepResult.before(1, device), clock or Stopwatch()
     for epoch in range(here.epoch, epochs + 1):
         clock.restart(here.seconds)
-        running, rest = here.running, _from_batch(train_batches, here.batch)
+        running, rest = here.running, _of_epoch(train_batches, epoch, here.batch)
         steps = train_steps(model, rest, criterion, optimizer, device, scheduler, running, step)
         for batch, running in enumerate(steps, start=here.batch + 1):
             yield StepResult(epoch=epoch, batch=batch, running=running, seconds=clock.seconds)
@@ -203,9 +215,9 @@ def fit_steps(
         )
 
 
-def _from_batch(batches: BatchSource, first: int) -> Iterable[Batch]:
-    if first and isinstance(batches, Batches):
-        return batches.epoch(first)
+def _of_epoch(batches: BatchSource, epoch: int, first: int) -> Iterable[Batch]:
+    if isinstance(batches, Batches):
+        return batches.epoch(first, epoch)
     return islice(batches, first, None) if first else batches
 
 

@@ -182,7 +182,8 @@ def prepare_run(
 
     Raises: as `train_run`.
     """
-    images, model = run_images(spec, data), initial_model(spec, data)
+    images = run_images(spec, data)
+    model = initial_model(spec, data, images.train)
     cost = model_cost(model, data.image_shape)
     placement = choose_placement(model, data.image_shape, device, choose_precision(precision, device))
     model = prepare_model(model, placement)
@@ -332,7 +333,9 @@ def _place(step: StepResult) -> str:
 def _result(bench: Bench) -> RunResult:
     state = bench.state
     started = time.perf_counter()
-    predictions = _predict_parts(state.model, bench.val, bench.test, bench.placement)
+    predictions = _predict_parts(
+        state.model, bench.val, bench.test, bench.placement, bench.spec.recipe.tta == "mirror"
+    )
     predict_seconds = time.perf_counter() - started
     train_seconds = sum(epoch.train_seconds for epoch in state.epochs)
     timing = Timing(
@@ -361,10 +364,14 @@ def weights_of(model: nn.Module) -> dict[str, Tensor]:
     return {name: tensor.detach().cpu().clone().contiguous() for name, tensor in state.items()}
 
 
-def _predict_parts(model: nn.Module, val: Part, test: Part, placement: Placement) -> Predictions:
+def _predict_parts(
+    model: nn.Module, val: Part, test: Part, placement: Placement, mirror: bool
+) -> Predictions:
     device = torch.device(placement.device)
     val_probs, test_probs = (
-        predict(model, prepare_batches(part.batches(EVAL_BATCH_SIZE), placement), device).numpy()
+        predict(
+            model, prepare_batches(part.batches(EVAL_BATCH_SIZE), placement), device, mirror=mirror
+        ).numpy()
         for part in (val, test)
     )
     return Predictions(

@@ -1,6 +1,6 @@
 """What a run is, and how its seed decides the images and the weights that it begins with."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -11,6 +11,7 @@ from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.data.subset import redraw, take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError
+from tiebreak.models.airnet import AirNet
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
@@ -18,6 +19,7 @@ from tiebreak.settings import Settings
 from tiebreak.training.recipe.recipe import Recipe
 
 AUGMENTATIONS = ("flip", "crop", "pad", "cutout", "brightness", "contrast")
+WHITENED_FROM = 5_000  # training images
 
 
 class RunSpec(Settings):
@@ -60,6 +62,9 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     augment = Augment(**{name: getattr(recipe, name) for name in AUGMENTATIONS})
     purposes = ("order", "augment", *(("change",) if augment.changes else ()))
     streams = {purpose: stream(seed, purpose) for purpose in purposes}
+    first_flips = None
+    if recipe.alternate_flip:
+        first_flips = torch.rand(len(data.train), generator=stream(seed, "flip")) < 0.5
     batches = train.batches(
         recipe.batch_size,
         shuffle=True,
@@ -67,12 +72,13 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
         augment=augment if augment.moves or augment.changes else None,
         augment_generator=streams["augment"],
         change_generator=streams.get("change"),
+        first_flips=first_flips,
     )
     return RunImages(train=batches, val=val, test=data.test, streams=streams)
 
 
-def initial_model(spec: RunSpec, data: ImageDataset) -> nn.Module:
-    """The model as its run begins.
+def initial_model(spec: RunSpec, data: ImageDataset, train: Batches | None = None) -> nn.Module:
+    """The model as its run begins; one that begins from training images needs `train`.
 
     Raises: ModelError if it cannot be built for this data, has nothing to train, or is of other code than
     the study began with.
@@ -87,4 +93,7 @@ def initial_model(spec: RunSpec, data: ImageDataset) -> nn.Module:
     if not any(parameter.requires_grad for parameter in parameters):
         why = "all its parameters are frozen (requires_grad=False)" if parameters else "it has no parameter"
         raise ModelError(f"{spec.model}: there is nothing to train: {why}.")
+    if isinstance(model, AirNet) and train is not None:
+        plain = replace(train, batch_size=WHITENED_FROM, shuffle=False, augment=None)
+        model.whiten(next(iter(plain))[0])
     return model

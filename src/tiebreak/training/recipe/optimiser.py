@@ -1,6 +1,7 @@
 """What a recipe's names stand for: the loss, the optimiser, what changes the learning rate."""
 
 import math
+from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
 from tiebreak.kernels import has_adam
 from tiebreak.training.placement.adam import Adam
 from tiebreak.training.placement.fused import keep_bf16_gradients
+from tiebreak.training.recipe.muon import Muon, split_hidden
 from tiebreak.training.recipe.recipe import Recipe
 
 
@@ -21,7 +23,7 @@ def make_criterion(recipe: Recipe) -> nn.Module:
 
 def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     """The recipe's optimiser, in a fused form (one pass over all of a parameter's state)."""
-    parameters = parameter_groups(recipe, model)
+    parameters = parameter_groups(recipe, model.parameters())
     optimizer: torch.optim.Optimizer
     if recipe.optimizer == "sgd":
         optimizer = torch.optim.SGD(
@@ -31,6 +33,16 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
             nesterov=recipe.nesterov,
             weight_decay=recipe.weight_decay,
             fused=True,
+        )
+    elif recipe.optimizer == "muon":
+        hidden, others = split_hidden([weight for weight in model.parameters() if weight.requires_grad])
+        optimizer = Muon(
+            hidden,
+            parameter_groups(recipe, others),
+            recipe.lr,
+            adam_lr=recipe.adam_lr,
+            momentum=recipe.momentum,
+            weight_decay=recipe.weight_decay,
         )
     elif has_adam() and keep_bf16_gradients(model):
         optimizer = Adam(
@@ -48,11 +60,11 @@ def make_optimizer(recipe: Recipe, model: nn.Module) -> torch.optim.Optimizer:
     return optimizer
 
 
-def parameter_groups(recipe: Recipe, model: nn.Module) -> Any:
-    """The parameters to train; without `decay_norms`, those of one axis (biases, norms) are not decayed."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+def parameter_groups(recipe: Recipe, parameters: Iterable[nn.Parameter]) -> list[dict[str, Any]]:
+    """Those to train; without `decay_norms`, those of one axis (biases, norms) are not decayed."""
+    parameters = [parameter for parameter in parameters if parameter.requires_grad]
     if recipe.decay_norms:
-        return parameters
+        return [{"params": parameters}]
     decayed = [parameter for parameter in parameters if parameter.dim() > 1]
     others = [parameter for parameter in parameters if parameter.dim() <= 1]
     return [{"params": decayed}, {"params": others, "weight_decay": 0.0}]

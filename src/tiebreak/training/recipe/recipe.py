@@ -12,14 +12,15 @@ class Recipe(Settings):
 
     added_since = frozenset(
         ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
-    )
+    ) | {"adam_lr", "alternate_flip", "tta"}
 
-    optimizer: Literal["adam", "adamw", "sgd"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
+    adam_lr: float = Field(default=1e-3, gt=0)  # of what muon leaves to AdamW: biases, norms, output layer
     weight_decay: float = Field(default=0.0, ge=0)
     decay_norms: bool = True  # whether it pulls at biases and normalisations, too
-    momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd
-    nesterov: bool = False  # of sgd
+    momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd and muon
+    nesterov: bool = False  # of sgd; muon always has it
     clip: float = Field(default=0.0, ge=0)  # the largest norm of a step's gradient; 0: any
     schedule: Literal["constant", "cosine", "linear"] = (
         "constant"  # the others: from lr down to 0, a step a batch
@@ -29,7 +30,8 @@ class Recipe(Settings):
     batch_size: int = Field(default=128, ge=1)
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)
     # Augmentation of training images, each time they are shown
-    flip: bool = False  # mirror left and right
+    flip: bool = False  # mirror left and right, at random
+    alternate_flip: bool = False  # at random in the first epoch, then the other way round each time
     crop: int = Field(default=0, ge=0, le=64)  # shift by up to this many pixels
     pad: Literal["black", "reflect"] = "black"  # what a shift brings in from outside
     cutout: int = Field(
@@ -37,9 +39,13 @@ class Recipe(Settings):
     )  # the side of a square that gets the mean colour, at a random place
     brightness: float = Field(default=0.0, ge=0, lt=1)  # times up to 1 +- this
     contrast: float = Field(default=0.0, ge=0, lt=1)  # likewise, about the image's own mean
+    # When the trained model is asked
+    tta: Literal["none", "mirror"] = "none"  # mirror: mean logits of the image and its mirror image
 
     @model_validator(mode="after")
     def _pieces_fit(self) -> "Recipe":
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov is for sgd with momentum")
+        if self.alternate_flip and not self.flip:
+            raise ValueError("alternate_flip says how to flip; set flip, too")
         return self

@@ -38,22 +38,25 @@ class Range(Settings):
         return self.low + share * (self.high - self.low)
 
 
-Optimizer = Literal["adam", "adamw", "sgd"]
+Optimizer = Literal["adam", "adamw", "sgd", "muon"]
+ALL: tuple[Optimizer, ...] = ("adam", "adamw", "sgd", "muon")
 # Of each setting that can be searched, by optimiser. Adam's weight decay is a gradient, AdamW's is decoupled.
 USUAL: dict[str, dict[Optimizer, Range]] = {
     "lr": {
         "adam": Range(low=1e-4, high=1e-2),
         "adamw": Range(low=1e-4, high=1e-2),
         "sgd": Range(low=1e-3, high=1.0),
+        "muon": Range(low=1e-3, high=0.3),
     },
     "weight_decay": {
         "adam": Range(low=1e-7, high=1e-3),
         "adamw": Range(low=1e-3, high=1.0),
         "sgd": Range(low=1e-6, high=1e-2),
+        "muon": Range(low=1e-3, high=1.0),
     },
-    "momentum": {"sgd": Range(low=0.8, high=0.99, log=False)},
-    "label_smoothing": dict.fromkeys(("adam", "adamw", "sgd"), Range(low=0.0, high=0.2, log=False)),
-    "batch_size": dict.fromkeys(("adam", "adamw", "sgd"), Range(low=32, high=512)),
+    "momentum": dict.fromkeys(("sgd", "muon"), Range(low=0.8, high=0.99, log=False)),
+    "label_smoothing": dict.fromkeys(ALL, Range(low=0.0, high=0.2, log=False)),
+    "batch_size": dict.fromkeys(ALL, Range(low=32, high=512)),
 }
 
 
