@@ -73,6 +73,11 @@ RECIPES = {
         "mlp(hidden_dim=9)",
         {"optimizer": "muon", "schedule": "linear", "flip": True, "alternate_flip": True, "cutout": 2},
     ),
+    "a moving average, mixed images": (
+        "cnn(width=3, dropout=0.5)",
+        {"ema": 0.9, "mixup": 0.4, "cutmix": 1.0, "label_smoothing": 0.1},
+    ),
+    "a moving average of batch statistics": ("", {"ema": 0.8, "flip": True}),
     "batch statistics": ("", {"optimizer": "sgd", "lr": 0.05, "flip": True}),
 }
 

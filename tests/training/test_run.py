@@ -14,15 +14,16 @@ from tiebreak.actions.look import examine
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import ModelError
 from tiebreak.models.weights import load_weights
+from tiebreak.rng import global_stream
 from tiebreak.study.plan import Execution
 from tiebreak.study.where.execute import execute
 from tiebreak.study.where.task import RunFinished, RunId, Task
 from tiebreak.training.checkpoint import Checkpoint
 from tiebreak.training.clock import Stopwatch
-from tiebreak.training.loop import EpochResult, predict
+from tiebreak.training.loop import EpochResult, predict, train_steps
 from tiebreak.training.placement.precision import computing, prepare_batches, prepare_model
 from tiebreak.training.recipe.recipe import Recipe
-from tiebreak.training.run import EVAL_BATCH_SIZE, RunResult, train_run
+from tiebreak.training.run import EVAL_BATCH_SIZE, RunResult, prepare_run, train_run, weights_of
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 CPU = torch.device("cpu")
@@ -90,6 +91,29 @@ def test_mirrored_test_images_count_half() -> None:
         mirrored.predictions.test_probs, logits.softmax(dim=1).numpy(), rtol=1e-4, atol=1e-6
     )
     assert not np.array_equal(mirrored.predictions.test_probs, plain.predictions.test_probs)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_the_moving_average_is_what_is_validated_stored_and_tested(precision: str) -> None:
+    spec, data = spec_of("mlp(hidden_dim=8)"), some_images()
+    recipe = spec.recipe.model_copy(update={"ema": 0.7})
+    result = result_of(train_run(spec.model_copy(update={"recipe": recipe}), data, CPU, precision=precision))
+    bench = prepare_run(spec, data, CPU, precision)
+    state, mean = bench.state, None
+    with computing(bench.placement), global_stream(spec.seed, "dropout"):
+        for _ in range(spec.recipe.epochs):
+            for _ in train_steps(state.model, bench.train_batches, bench.criterion, state.optimizer, CPU):
+                now = weights_of(state.model)
+                mean = now if mean is None else {k: 0.7 * mean[k] + 0.3 * now[k] for k in now}
+    assert mean is not None
+    for name, weight in result.weights.items():
+        torch.testing.assert_close(weight, mean[name], rtol=1e-4, atol=1e-6)
+    again = initial_model(spec, data)
+    load_weights(again, result.weights)
+    batches = prepare_batches(run_images(spec, data).test.batches(EVAL_BATCH_SIZE), result.placement)
+    with computing(result.placement):
+        probs = predict(prepare_model(again, result.placement), batches, CPU).numpy()
+    np.testing.assert_array_equal(probs, result.predictions.test_probs)
 
 
 def test_airnet_begins_from_the_training_images_of_its_seed() -> None:

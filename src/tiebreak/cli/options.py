@@ -117,6 +117,9 @@ SHARED: dict[str, Any] = {
     ],
     "nesterov": Annotated[bool | None, _recipe("Nesterov's momentum, of sgd.", "--nesterov", metavar="")],
     "clip": Annotated[float | None, _recipe("The largest norm of a step's gradient (0: any).", min=0)],
+    "ema": Annotated[
+        float | None, _recipe("Judge a moving average of the weights, such as 0.99 (0: the last).")
+    ],
     "schedule": Annotated[
         str | None, _recipe("Of the learning rate: constant, cosine or linear (constant).")
     ],
@@ -134,6 +137,12 @@ SHARED: dict[str, Any] = {
     ],
     "brightness": Annotated[float | None, _recipe("Make training images brighter or darker by up to (0).")],
     "contrast": Annotated[float | None, _recipe("Change the contrast of training images by up to (0).")],
+    "mixup": Annotated[
+        float | None, _recipe("Blend training images: the strength a of Beta(a, a), such as 0.2 (0).")
+    ],
+    "cutmix": Annotated[
+        float | None, _recipe("Paste boxes of training images into others: likewise, such as 1 (0).")
+    ],
     "tta": Annotated[
         str | None, _recipe("mirror: ask about each image and its mirror image, and take the mean (none).")
     ],

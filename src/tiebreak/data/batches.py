@@ -4,7 +4,7 @@ There is no per-image Python and no worker process: a batch is gathered as bytes
 and laid out as a whole, where it is needed.
 
 Shape letters: N images of the whole part, n of them used here, B images of a batch, C channels,
-H height, W width.
+H height, W width, K classes.
 """
 
 from collections.abc import Iterator
@@ -15,9 +15,11 @@ from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
 
 from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
+from tiebreak.data.mix import Mix, draw_mix, mix_batch
 from tiebreak.errors import DataError
 
-Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"]]
+# Labels are class numbers, or with mixed images shares of the classes.
+Batch = tuple[Float[Tensor, "B C H W"], Int64[Tensor, " B"] | Float[Tensor, "B K"]]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -41,6 +43,9 @@ class Batches:
     first_flips: Bool[Tensor, " N"] | None = (
         None  # which images are mirrored in odd epochs; the others in even
     )
+    mix: Mix | None = None
+    mix_generator: torch.Generator | None = None
+    classes: int = 0  # how many there are; needed to mix labels
     dtype: torch.dtype = torch.float32  # of the batches; normalised in float32, then rounded to it
     channels_last: bool = False  # memory layout of the batches; their shape is the same
     device: str = "cpu"  # where the batches are
@@ -54,6 +59,8 @@ class Batches:
             raise DataError("augment needs an augment_generator, e.g. torch.Generator().manual_seed(0).")
         if self.augment and self.augment.changes and self.change_generator is None:
             raise DataError("cutout, brightness and contrast need a change_generator.")
+        if self.mix and (self.mix_generator is None or not self.classes):
+            raise DataError("mix needs a mix_generator and the number of classes.")
 
     @property
     def num_images(self) -> int:
@@ -81,15 +88,22 @@ class Batches:
             if self.first_flips is not None:
                 drawn = replace(drawn, flipped=self.first_flips[order] ^ (number % 2 == 0))
             draws = drawn.to(self.images.device)
+        mixing = (
+            draw_mix(self.mix, len(self), self.mix_generator) if self.mix and self.mix_generator else None
+        )
         mean, std = (torch.tensor(values).view(-1, 1, 1) for values in (self.mean, self.std))
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
         labels = self.labels[order.to(self.labels.device)].to(self.device)
         order = order.to(self.images.device)
-        for start in range(first_batch * self.batch_size, len(order), self.batch_size):
-            here = slice(start, start + self.batch_size)
+        for number in range(first_batch, len(self)):
+            here = slice(number * self.batch_size, (number + 1) * self.batch_size)
             images = self.images.index_select(0, order[here])
             images = augment_batch(self.augment, images, draws[here]) if self.augment and draws else images
-            yield self._normalised(images.to(self.device), scale, shift), labels[here]
+            batch = self._normalised(images.to(self.device), scale, shift)
+            if mixing is None:
+                yield batch, labels[here]
+            else:
+                yield mix_batch(batch, labels[here], self.classes, mixing, number)
 
     def _normalised(
         self, images: UInt8[Tensor, "B C H W"], scale: Float[Tensor, "C 1 1"], shift: Float[Tensor, "C 1 1"]

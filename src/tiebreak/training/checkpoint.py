@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict
 from safetensors import SafetensorError
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from tiebreak.errors import CheckpointError, ModelError
 from tiebreak.models.weights import load_weights
@@ -71,6 +72,7 @@ class CheckpointHeader(BaseModel):
     pieces: int  # that a batch is cut into to fit the device's memory
     epochs: tuple[EpochResult, ...]
     model: Any
+    averaged: Any = None
     optimizer: Any
     scheduler: Any
 
@@ -80,6 +82,7 @@ class RunState:
     """All that changes while a run trains, beside the global generators."""
 
     model: nn.Module
+    averaged: AveragedModel | None = None  # the mean of the weights of all steps, which is what is judged
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler | None
     streams: dict[str, torch.Generator]  # that the batches draw from
@@ -93,6 +96,11 @@ class RunState:
 
     def __post_init__(self) -> None:
         self.note_streams()
+
+    @property
+    def judged(self) -> nn.Module:
+        """The model that validation and test are asked of."""
+        return self.averaged.module if self.averaged else self.model
 
     def note_streams(self) -> None:
         """Remember the streams as they stand: an epoch is about to begin."""
@@ -134,6 +142,7 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
         pieces=state.step.pieces,
         epochs=tuple(state.epochs),
         model=_pack(state.model.state_dict(), "model", tensors),
+        averaged=_pack(_average_of(state), "averaged", tensors),
         optimizer=_pack(state.optimizer.state_dict(), "optimizer", tensors),
         scheduler=_pack(scheduler, "scheduler", tensors),
     )
@@ -146,6 +155,12 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
     return Checkpoint(epoch=state.here.epoch, batch=state.here.batch, content=content)
 
 
+def _average_of(state: RunState) -> dict[str, Any] | None:
+    if state.averaged is None:
+        return None
+    return {"weights": state.averaged.module.state_dict(), "count": state.averaged.n_averaged}
+
+
 def restore_state(state: RunState, device: torch.device, run: dict[str, Any], content: bytes) -> Resumed:
     """Put a checkpoint's state into a freshly built run, the global generators included.
 
@@ -154,6 +169,10 @@ def restore_state(state: RunState, device: torch.device, run: dict[str, Any], co
     header, tensors = read_checkpoint(content, run)
     try:
         load_weights(state.model, _unpack(header.model, tensors))
+        if state.averaged:
+            average = _unpack(header.averaged, tensors)
+            load_weights(state.averaged.module, average["weights"])
+            state.averaged.n_averaged.copy_(average["count"])
         state.optimizer.load_state_dict(_unpack(header.optimizer, tensors))
         if state.scheduler:
             state.scheduler.load_state_dict(_unpack(header.scheduler, tensors))

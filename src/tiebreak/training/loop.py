@@ -11,11 +11,13 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.swa_utils import AveragedModel
 
 from tiebreak.data.batches import Batch, Batches
 from tiebreak.results.run import History
 from tiebreak.training.clock import Stopwatch
 
+Labels = Int64[Tensor, " B"] | Float[Tensor, "B K"]  # class numbers, or shares of mixed images' classes
 BatchSource = Batches | Iterable[Batch]  # a plain DataLoader is one too
 
 
@@ -54,7 +56,9 @@ class RunningMean:
             torch.zeros((), dtype=wide, device=device), torch.zeros((), dtype=torch.int64, device=device)
         )
 
-    def add(self, loss: Tensor, logits: Float[Tensor, "B K"], labels: Int64[Tensor, " B"]) -> None:
+    def add(self, loss: Tensor, logits: Float[Tensor, "B K"], labels: Labels) -> None:
+        if labels.dim() == 2:
+            labels = labels.argmax(dim=1)
         self.loss_sum += loss.detach() * len(labels)
         self.correct += (logits.detach().argmax(dim=1) == labels).sum()
         self.samples += len(labels)
@@ -85,7 +89,7 @@ class StepResult:
 def train_step(
     model: nn.Module,
     images: Float[Tensor, "B C H W"],
-    labels: Int64[Tensor, " B"],
+    labels: Labels,
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
 ) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:
@@ -110,6 +114,7 @@ def train_steps(
     scheduler: LRScheduler | None = None,
     running: RunningMean | None = None,
     step: Step = train_step,
+    averaged: AveragedModel | None = None,
 ) -> Iterator[RunningMean]:
     """Update the parameters once a batch; gives the running mean after each update."""
     running = running or RunningMean.zero(device)
@@ -119,6 +124,8 @@ def train_steps(
         loss, logits = step(model, images, labels, criterion, optimizer)
         if scheduler is not None:
             scheduler.step()
+        if averaged is not None:
+            averaged.update_parameters(model)
         running.add(loss, logits, labels)
         yield running
 
@@ -184,8 +191,11 @@ def fit_steps(
     after: StepResult | None = None,
     step: Step = train_step,
     clock: Stopwatch | None = None,
+    averaged: AveragedModel | None = None,
 ) -> Iterator[StepResult | EpochResult]:
     """Train for several epochs; gives a result after every batch, and one after every epoch.
+
+    `averaged`: takes up the weights after every update, and is what is validated.
 
     `after`: go on where this step ended. Model, optimizer, scheduler and the generator of the batches
     must stand as they did then, the last as at the beginning of that epoch.
@@ -197,12 +207,12 @@ def fit_steps(
     for epoch in range(here.epoch, epochs + 1):
         clock.restart(here.seconds)
         running, rest = here.running, _of_epoch(train_batches, epoch, here.batch)
-        steps = train_steps(model, rest, criterion, optimizer, device, scheduler, running, step)
+        steps = train_steps(model, rest, criterion, optimizer, device, scheduler, running, step, averaged)
         for batch, running in enumerate(steps, start=here.batch + 1):
             yield StepResult(epoch=epoch, batch=batch, running=running, seconds=clock.seconds)
         train_loss, train_acc = running.loss, running.accuracy
         train_seconds = clock.seconds
-        val_loss, val_acc = evaluate(model, val_batches, criterion, device)
+        val_loss, val_acc = evaluate(averaged or model, val_batches, criterion, device)
         here = StepResult.before(epoch + 1, device)
         yield EpochResult(
             epoch=epoch,

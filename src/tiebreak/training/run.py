@@ -42,7 +42,12 @@ from tiebreak.training.placement.precision import (
     prepare_model,
     unprepared,
 )
-from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer, make_scheduler
+from tiebreak.training.recipe.optimiser import (
+    make_average,
+    make_criterion,
+    make_optimizer,
+    make_scheduler,
+)
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 EVAL_BATCH_SIZE = 500
@@ -190,6 +195,7 @@ def prepare_run(
     optimizer = make_optimizer(spec.recipe, model)
     state = RunState(
         model=model,
+        averaged=make_average(spec.recipe, model),
         optimizer=optimizer,
         scheduler=make_scheduler(spec.recipe, optimizer, len(images.train)),
         streams=images.streams,
@@ -225,6 +231,7 @@ def _fit(bench: Bench) -> Iterator[StepResult | EpochResult]:
         after=state.here,
         step=state.step,
         clock=bench.clock,
+        averaged=state.averaged,
     )
 
 
@@ -334,7 +341,7 @@ def _result(bench: Bench) -> RunResult:
     state = bench.state
     started = time.perf_counter()
     predictions = _predict_parts(
-        state.model, bench.val, bench.test, bench.placement, bench.spec.recipe.tta == "mirror"
+        state.judged, bench.val, bench.test, bench.placement, bench.spec.recipe.tta == "mirror"
     )
     predict_seconds = time.perf_counter() - started
     train_seconds = sum(epoch.train_seconds for epoch in state.epochs)
@@ -348,7 +355,7 @@ def _result(bench: Bench) -> RunResult:
         predictions=predictions,
         test_loss=mean_loss(predictions.test_probs, predictions.test_labels),
         test_acc=accuracy(predictions.test_probs, predictions.test_labels),
-        weights=weights_of(state.model),
+        weights=weights_of(state.judged),
         cost=bench.cost,
         timing=timing,
         resumed_inexactly=state.inexact,

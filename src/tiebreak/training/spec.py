@@ -8,6 +8,7 @@ from torch import nn
 from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
+from tiebreak.data.mix import Mix
 from tiebreak.data.subset import redraw, take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError
@@ -74,6 +75,10 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
         change_generator=streams.get("change"),
         first_flips=first_flips,
     )
+    mix = Mix(mixup=recipe.mixup, cutmix=recipe.cutmix)
+    if mix.on:
+        streams["mix"] = stream(seed, "mix")
+        batches = replace(batches, mix=mix, mix_generator=streams["mix"], classes=data.num_classes)
     return RunImages(train=batches, val=val, test=data.test, streams=streams)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from jaxtyping import Float, Int64
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from tiebreak.errors import DeviceMemoryError
-from tiebreak.training.loop import train_step
+from tiebreak.training.loop import Labels, train_step
 
 log = logging.getLogger(__name__)
 
@@ -23,7 +23,7 @@ OUT_OF_MEMORY = ("out of memory", "can't allocate memory")
 def train_step_in_pieces(
     model: nn.Module,
     images: Float[Tensor, "B C H W"],
-    labels: Int64[Tensor, " B"],
+    labels: Labels,
     criterion: nn.Module,
     optimizer: torch.optim.Optimizer,
     pieces: int,
@@ -58,7 +58,7 @@ class FrugalStep:
         self,
         model: nn.Module,
         images: Float[Tensor, "B C H W"],
-        labels: Int64[Tensor, " B"],
+        labels: Labels,
         criterion: nn.Module,
         optimizer: torch.optim.Optimizer,
     ) -> tuple[Float[Tensor, ""], Float[Tensor, "B K"]]:

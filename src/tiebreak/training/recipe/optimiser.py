@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import CosineAnnealingLR, LambdaLR, LRScheduler
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from tiebreak.kernels import has_adam
 from tiebreak.training.placement.adam import Adam
@@ -86,6 +87,13 @@ def lay_out_like_parameters(optimizer: torch.optim.Optimizer) -> None:
         for name, value in state.items():
             if isinstance(value, Tensor) and value.shape == parameter.shape:
                 state[name] = torch.empty_like(parameter, dtype=value.dtype).copy_(value)
+
+
+def make_average(recipe: Recipe, model: nn.Module) -> AveragedModel | None:
+    """What keeps the exponential moving average of the weights and of what normalisations have seen."""
+    if not recipe.ema:
+        return None
+    return AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(recipe.ema), use_buffers=True)
 
 
 def make_scheduler(

@@ -12,7 +12,7 @@ class Recipe(Settings):
 
     added_since = frozenset(
         ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
-    ) | {"adam_lr", "alternate_flip", "tta"}
+    ) | {"adam_lr", "ema", "mixup", "cutmix", "alternate_flip", "tta"}
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
@@ -22,6 +22,9 @@ class Recipe(Settings):
     momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd and muon
     nesterov: bool = False  # of sgd; muon always has it
     clip: float = Field(default=0.0, ge=0)  # the largest norm of a step's gradient; 0: any
+    ema: float = Field(
+        default=0.0, ge=0, lt=1
+    )  # decay of the mean of weights that is judged; 0: the last weights
     schedule: Literal["constant", "cosine", "linear"] = (
         "constant"  # the others: from lr down to 0, a step a batch
     )
@@ -39,6 +42,8 @@ class Recipe(Settings):
     )  # the side of a square that gets the mean colour, at a random place
     brightness: float = Field(default=0.0, ge=0, lt=1)  # times up to 1 +- this
     contrast: float = Field(default=0.0, ge=0, lt=1)  # likewise, about the image's own mean
+    mixup: float = Field(default=0.0, ge=0, le=10)  # blend images of a batch; of Beta(a, a), 0: off
+    cutmix: float = Field(default=0.0, ge=0, le=10)  # paste a box of one into another; likewise
     # When the trained model is asked
     tta: Literal["none", "mirror"] = "none"  # mirror: mean logits of the image and its mirror image
 
