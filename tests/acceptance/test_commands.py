@@ -184,6 +184,11 @@ def test_models_and_data_are_listed_and_shown(tiebreak):
     models = tiebreak("models", "cnn(width=3)")
     assert "407,050" in models.stdout
     assert "cnn(width=3)" in models.stdout
+    small = tiebreak("models", "--dataset", "digits")
+    assert small.status == 0, small.stderr
+    assert "airnet needs images of at least 16x16 pixels, got 8x8." in " ".join(small.stdout.split())
+    refused = tiebreak("models", "airnet(width=9)", "--dataset", "digits")
+    assert refused.status == 2 and "airnet needs images of at least 16x16 pixels" in refused.stderr
     listed = tiebreak("data", "list").stdout
     assert all(name in listed for name in ("fashion-small", "cifar10", "folder:PATH", "arrays:FILE.npz"))
     shown = tiebreak("data", "show", "digits")

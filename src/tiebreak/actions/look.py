@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tiebreak.data.dataset import ImageDataset
+from tiebreak.errors import ModelError
 from tiebreak.models.catalog import BUILTIN, build_model, describe_factory
 from tiebreak.models.cost import model_cost
 from tiebreak.report.text.tables import Table, by, short
@@ -33,11 +34,20 @@ def examine(
 
 
 def model_table(data: ImageDataset, more: Sequence[str] = ()) -> Table:
-    """The built-in models, and more that are named, with what they cost on the data set's images."""
+    """The built-in models, and more that are named, with what they cost on the data set's images.
+
+    Raises: ModelError if one that was named does not take these images; a built-in one is listed with why.
+    """
     rows = []
     for text in [*BUILTIN, *more]:
-        with global_stream(0, "init"):
-            network = build_model(text, data.image_shape, data.num_classes)
+        try:
+            with global_stream(0, "init"):
+                network = build_model(text, data.image_shape, data.num_classes)
+        except ModelError as error:
+            if text in more:
+                raise
+            rows.append((text, "-", "-", str(error)))
+            continue
         cost = model_cost(network, data.image_shape)
         rows.append((text, f"{cost.params:,}", short(cost.flops), describe_factory(text)))
     return Table(
