@@ -31,12 +31,11 @@ from tiebreak.report.text.values import (
 )
 from tiebreak.results.kept import is_kept, read_kept
 from tiebreak.results.results import Results
-from tiebreak.results.run import History
+from tiebreak.results.run import Cost, History
 from tiebreak.study.equal import TRAINING_FLOPS
 
-if (
-    TYPE_CHECKING
-):  # a study folder's reader imports PyTorch, which results that were made elsewhere can do without
+if TYPE_CHECKING:  # what reads a study folder is not needed for results that were made elsewhere
+    from tiebreak.study.plan import Contender
     from tiebreak.study.store import StoredStudy
 
 
@@ -188,6 +187,13 @@ def say_where(verdicts: Verdicts, console: Console) -> None:
         say_path(f"Look at it:   {verdicts.page}", console)
 
 
+def training_flops(stored: "StoredStudy", contender: "Contender", cost: Cost) -> float:
+    """Of a whole run: forward and backward passes over its training images, all epochs."""
+    data = stored.header.data
+    images = (data.train_images - data.val_images) * contender.train_fraction
+    return TRAINING_FLOPS * cost.flops * images * contender.recipe.epochs
+
+
 def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
     """What all contenders were to spend, and what a run of each has; None where nothing was declared."""
     stored = verdicts.stored
@@ -202,7 +208,7 @@ def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
         spent[summary.label] = {
             "epochs": epochs,
             "steps": epochs * -(-round(images) // contender.recipe.batch_size),
-            "flops": cost and TRAINING_FLOPS * cost.flops * images * epochs,
+            "flops": cost and training_flops(stored, contender, cost),
             "seconds": summary.train_seconds and summary.train_seconds.mean,
         }
     equal = stored.study.equal

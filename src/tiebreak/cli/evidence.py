@@ -83,6 +83,27 @@ def plan(
         echo_json(budget_as_json(budget))
 
 
+@app.command(epilog="Example: [bold]tiebreak pareto tiebreak-studies/* --by flops --out figures[/bold]")
+def pareto(
+    studies: Annotated[list[Path], typer.Argument(help="Study folders, on the same data.")],
+    by: Annotated[str, typer.Option(help="The cost: seconds or flops of training.")] = "seconds",
+    out: Annotated[Path | None, typer.Option(help="A folder for the figure.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Set accuracy against what training costs, and mark whom nobody beats in both."""
+    from dataclasses import asdict
+
+    from tiebreak.actions.pareto import pareto as set_against_cost
+    from tiebreak.actions.pareto import pareto_table
+    from tiebreak.evidence.compare.pareto import CostOf, places
+    from tiebreak.report.terminal.tables import print_table
+
+    found = set_against_cost(studies, by, out)
+    print_table(pareto_table(found, CostOf(by)), make_console(stderr=as_json))
+    if as_json:
+        echo_json([asdict(one) | {"place": place} for one, place in zip(found, places(found), strict=True)])
+
+
 @app.command(epilog="Example: [bold]tiebreak export STUDY predictions.parquet[/bold]")
 def export(
     study: Annotated[Path, typer.Argument(help="A study folder, or one of judged results.")],
