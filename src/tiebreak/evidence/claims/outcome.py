@@ -69,6 +69,9 @@ class ClaimOutcome:
     n_seeds: int | None
     reason: str | None = None
 
+    def __str__(self) -> str:
+        return claim_line(self)
+
 
 def judge_claim(
     claim: Claim,

@@ -24,6 +24,9 @@ class Explanation:
     shift: Breakdown | None = None
     unanswered: tuple[str, ...] = ()  # what was asked in vain, and why
 
+    def __str__(self) -> str:
+        return "\n".join(self.sentences)
+
     @property
     def sentences(self) -> list[str]:
         """The answers in plain words."""
