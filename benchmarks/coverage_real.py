@@ -3,11 +3,9 @@
     python benchmarks/coverage_real.py --data digits --runs 150 --draws 1000 --out benchmarks/coverage_real.md
 
 A pool of runs is trained once and kept as an archive: for each contender which test images each seed got
-right.
-Seeds and images are then drawn from it with replacement, so that the mean over the whole pool is exactly the
-truth
-that an interval from a draw should cover. The Multi-Bootstrap (Sellam et al. 2021, https://arxiv.org/abs/2106.16163)
-resamples seeds and images of the same draw and takes percentiles.
+right. Seeds and images are then drawn from it with replacement, so that the mean over the whole pool is
+exactly the truth that an interval from a draw should cover. The Multi-Bootstrap (Sellam et al. 2022,
+https://arxiv.org/abs/2106.16163) resamples seeds and images of the same draw and takes percentiles.
 """
 
 import argparse

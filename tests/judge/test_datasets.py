@@ -5,7 +5,8 @@ import pytest
 from scipy import stats
 
 from tiebreak.actions.judge_files import OverAll, judge
-from tiebreak.evidence.compare.datasets import at_least
+from tiebreak.evidence.compare.datasets import MeanRanks, at_least
+from tiebreak.report.figures.ranks import groups
 
 
 def table(sets, shares, seed=0, images=200, runs=3):
@@ -58,6 +59,15 @@ def test_few_data_sets_are_counted_and_many_are_a_sample(tmp_path):
     assert over.ranks.critical_difference == pytest.approx(
         2.343 * np.sqrt(3 * 4 / (6 * len(names))), rel=1e-3
     )
+    drawn = (tmp_path / "many" / "mean_ranks.svg").read_text()
+    assert all(f"{label}  " in drawn for label in ("resnet", "vit", "mlp"))
+
+
+def test_groups_hold_those_of_whom_no_two_are_a_critical_difference_apart():
+    ranks = {"a": 1.2, "b": 2.0, "c": 2.9, "d": 4.4, "e": 4.5}
+    assert groups(MeanRanks(ranks=ranks, critical_difference=1.0)) == [(1.2, 2.0), (2.0, 2.9), (4.4, 4.5)]
+    assert groups(MeanRanks(ranks=ranks, critical_difference=4.0)) == [(1.2, 4.5)]
+    assert groups(MeanRanks(ranks=ranks, critical_difference=0.05)) == []
 
 
 def test_equal_contenders_are_not_told_apart(tmp_path):

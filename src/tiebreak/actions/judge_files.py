@@ -172,10 +172,15 @@ def judge_told(told: Sequence[Told], out: Path | None = None) -> Verdicts | Over
     rankings = {name: found.ranking for name, found in verdicts.items() if found.ranking is not None}
     contenders = {len(ranking.standings) for ranking in rankings.values()}
     many = len(rankings) > MANY and min(contenders) > 2
+    ranks = mean_ranks(rankings) if many else None
+    if ranks is not None and out is not None:
+        from tiebreak.report.figures.ranks import save_mean_ranks  # late: matplotlib
+
+        save_mean_ranks(ranks, out)
     return OverAll(
         by_dataset=verdicts,
         over=judge_datasets(rankings) if len(rankings) == len(verdicts) else (),
-        ranks=mean_ranks(rankings) if many else None,
+        ranks=ranks,
     )
 
 

@@ -1,13 +1,10 @@
 """One verdict over several data sets, beside a verdict for each.
 
-Few data sets (up to six) are these very ones: a contender is "better on at least u of K" where the
-u-th smallest
-of its one-sided p-values, times K - u + 1, is at most alpha / 2 (partial conjunction: Benjamini & Heller
-2008,
-Biometrics 64:1215; for classifiers Dror et al. 2017, TACL 5:471). Many are a sample of such data sets: the
-signed-rank
-test and mean ranks with Nemenyi's critical difference (Demsar 2006, JMLR 7:1), and a t interval for the mean
-lead.
+Few data sets (up to six) are these very ones: a contender is "better on at least u of K" where the u-th
+smallest of its one-sided p-values, times K - u + 1, is at most alpha / 2 (partial conjunction: Benjamini &
+Heller 2008, Biometrics 64:1215; for classifiers Dror et al. 2017, TACL 5:471). Many are a sample of such data
+sets: the signed-rank test and mean ranks with Nemenyi's critical difference (Demsar 2006, JMLR 7:1), and a t
+interval for the mean lead.
 """
 
 import math
