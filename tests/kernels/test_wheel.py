@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -25,7 +26,7 @@ def project(tmp_path) -> Path:
     folder = tmp_path / "project"
     built = shutil.ignore_patterns("*.so", "*.egg-info", "__pycache__")
     shutil.copytree(project_setup.ROOT / "src", folder / "src", ignore=built)
-    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE"):
+    for name in ("setup.py", "pyproject.toml", "README.md", "LICENSE", "MANIFEST.in"):
         shutil.copy(project_setup.ROOT / name, folder)
     return folder
 
@@ -39,6 +40,25 @@ def python(*arguments: object, path: Path | None = None, cwd: Path | None = None
     return done.stdout + done.stderr
 
 
+def files_of_package(project: Path) -> set[str]:
+    """What an installation needs beside the kernels: modules, recipes, parts of the page, small data."""
+    source = project / "src"
+    kept = [path for path in (source / "tiebreak").rglob("*") if path.is_file()]
+    return {
+        path.relative_to(source).as_posix() for path in kept if path.suffix not in (".cpp", ".hpp", ".so")
+    }
+
+
+def test_a_source_archive_holds_all_that_a_wheel_is_built_from_and_no_tests(project, tmp_path):
+    python("setup.py", "-q", "sdist", "--dist-dir", tmp_path, cwd=project)
+    (archive,) = tmp_path.glob("tiebreak-*.tar.gz")
+    with tarfile.open(archive) as opened:
+        names = {name.partition("/")[2] for name in opened.getnames()}
+    sources = {path.relative_to(project).as_posix() for path in (project / "src").rglob("*.?pp")}
+    assert {f"src/{name}" for name in files_of_package(project)} | sources | {"LICENSE", "README.md"} <= names
+    assert not [name for name in names if name.startswith("tests")]
+
+
 @needs_compiler
 def test_an_installed_wheel_trains_with_kernels_and_no_compiler(project, tmp_path):
     pytest.importorskip("pip")
@@ -47,6 +67,8 @@ def test_an_installed_wheel_trains_with_kernels_and_no_compiler(project, tmp_pat
     assert wheel.name.startswith("tiebreak-") and "-py3-none-" in wheel.name
     names = zipfile.ZipFile(wheel).namelist()
     assert {f"tiebreak/kernels/_{name}.so" for name in project_setup.variants()} <= set(names)
+    assert files_of_package(project) <= {name for name in names if name.startswith("tiebreak/")}
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {"tiebreak"}
 
     venv = tmp_path / "venv"
     python("-m", "venv", "--without-pip", venv)
