@@ -76,7 +76,10 @@ def test_identity_is_about_results_only():
         ({"epochs": 0}, "epochs: input should be greater than or equal to 1, got 0."),
         ({"lr": float("nan")}, "lr: input should be"),
         ({"lr": -1.0}, "lr: input should be greater than 0, got -1.0."),
-        ({"optimizer": "adagrad"}, "optimizer: input should be 'adam', 'adamw' or 'sgd', got 'adagrad'."),
+        (
+            {"optimizer": "adagrad"},
+            "optimizer: input should be 'adam', 'adamw', 'sgd' or 'muon', got 'adagrad'.",
+        ),
         ({"epoch": 3}, 'unknown key "epoch". Did you mean "epochs"?'),
         ({"batch_size": "many"}, "batch_size: input should be a valid integer"),
     ],
