@@ -9,11 +9,8 @@ from tiebreak.training.recipe.recipe import Recipe
 FULL = "all"
 # Without them there is nothing to train by; they have values, but are no pieces that can be left out.
 FRAME = ("optimizer", "lr", "adam_lr", "momentum", "epochs", "batch_size")
-TOGETHER = {
-    "alternate_flip": "flip",
-    "pad": "crop",
-    "decay_norms": "weight_decay",
-}  # what means nothing without another piece
+# What means nothing without another piece
+TOGETHER = {"alternate_flip": "flip", "pad": "crop", "decay_norms": "weight_decay"}
 
 
 def pieces_of(recipe: Recipe) -> list[str]:

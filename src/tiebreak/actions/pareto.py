@@ -35,10 +35,12 @@ def pareto(
                 f"{first} and {other} are about different data; their accuracies do not compare."
             )
         for contender in results.contenders:
-            run = next(iter(contender.runs.values()), None)
             flops = None
-            if cost == CostOf.FLOPS and run is not None and run.cost is not None:
-                flops = training_flops(stored, stored.study.contender(contender.label), run.cost)
+            if cost == CostOf.FLOPS:
+                costs = [run.cost for run in contender.runs.values() if run.cost is not None]
+                if not costs:
+                    continue
+                flops = training_flops(stored, stored.study.contender(contender.label), costs[0])
             one = candidate(results, contender, folder.name, flops)
             found += [one] if one is not None else []
     if not found:
