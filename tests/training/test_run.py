@@ -59,6 +59,15 @@ def content(result: RunResult) -> dict[str, bytes]:
     return weights | {name: array.tobytes() for name, array in vars(result.predictions).items()}
 
 
+def answers_of_weights(spec: RunSpec, data: ImageDataset, result: RunResult) -> np.ndarray:
+    """What a model with a run's stored weights says of the test images."""
+    model = initial_model(spec, data)
+    load_weights(model, result.weights)
+    batches = prepare_batches(run_images(spec, data).test.batches(EVAL_BATCH_SIZE), result.placement)
+    with computing(result.placement):
+        return predict(prepare_model(model, result.placement), batches, CPU).numpy()
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize(
     "model", ["mlp(hidden_dim=8)", "cnn(width=4)", "local(width=2)", "cnn-shuffled-taps(width=2)"]
@@ -66,12 +75,7 @@ def content(result: RunResult) -> dict[str, bytes]:
 def test_stored_predictions_are_those_of_the_stored_weights(model: str, precision: str) -> None:
     spec, data = spec_of(model), some_images()
     result = result_of(train_run(spec, data, CPU, precision=precision))
-    again = initial_model(spec, data)
-    load_weights(again, result.weights)
-    batches = prepare_batches(run_images(spec, data).test.batches(EVAL_BATCH_SIZE), result.placement)
-    with computing(result.placement):
-        probs = predict(prepare_model(again, result.placement), batches, CPU).numpy()
-    np.testing.assert_array_equal(probs, result.predictions.test_probs)
+    np.testing.assert_array_equal(answers_of_weights(spec, data, result), result.predictions.test_probs)
 
 
 def test_mirrored_test_images_count_half() -> None:
@@ -108,12 +112,7 @@ def test_the_moving_average_is_what_is_validated_stored_and_tested(precision: st
     assert mean is not None
     for name, weight in result.weights.items():
         torch.testing.assert_close(weight, mean[name], rtol=1e-4, atol=1e-6)
-    again = initial_model(spec, data)
-    load_weights(again, result.weights)
-    batches = prepare_batches(run_images(spec, data).test.batches(EVAL_BATCH_SIZE), result.placement)
-    with computing(result.placement):
-        probs = predict(prepare_model(again, result.placement), batches, CPU).numpy()
-    np.testing.assert_array_equal(probs, result.predictions.test_probs)
+    np.testing.assert_array_equal(answers_of_weights(spec, data, result), result.predictions.test_probs)
 
 
 def test_airnet_begins_from_the_training_images_of_its_seed() -> None:

@@ -105,7 +105,9 @@ SHARED: dict[str, Any] = {
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
     "batch_size": BatchSize,
     "lr": LearningRate,
-    "optimizer": Annotated[str | None, _recipe("adam, adamw, sgd or muon (adam).")],
+    "optimizer": Annotated[
+        str | None, _recipe("adam, adamw, sgd or muon, which wants an --lr near 0.02 (adam).")
+    ],
     "momentum": Annotated[float | None, _recipe("Of sgd and muon (0.9).")],
     "adam_lr": Annotated[
         float | None, _recipe("Of muon: the rate of AdamW for biases, norms and the output layer (0.001).")

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int64, UInt8
+from jaxtyping import Float, Int64, UInt8
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -66,7 +66,6 @@ class Part:
         augment: Augment | None = None,
         augment_generator: torch.Generator | None = None,
         change_generator: torch.Generator | None = None,
-        first_flips: Bool[Tensor, " N"] | None = None,
     ) -> Batches:
         """Normalised float batches of this part; see `Batches`."""
         return Batches(
@@ -81,7 +80,6 @@ class Part:
             augment=augment,
             augment_generator=augment_generator,
             change_generator=change_generator,
-            first_flips=first_flips,
         )
 
 

@@ -102,17 +102,17 @@ def in_words(contender: Contender, searched: Collection[str] = ()) -> str:
         told.append(f"lr {recipe.lr:g}")
     for field, value in recipe:
         if field not in ("epochs", "optimizer", "lr", *searched) and value != getattr(usual, field):
-            name = WORDS.get(field, field.replace("_", " "))
-            told.append(
-                name
-                if value is True or field in WORDS
-                else f"no {name}"
-                if value is False
-                else f"{name} {value}"
-            )
+            told.append(_setting_in_words(field, value))
     if contender.train_fraction < 1:
         told.append(f"{contender.train_fraction:.3g} of the training images")
     return ", ".join(told)
+
+
+def _setting_in_words(field: str, value: object) -> str:
+    name = field.replace("_", " ")
+    if isinstance(value, bool):
+        return name if value else f"no {name}"
+    return WORDS.get(field, f"{name} {value}")
 
 
 def _run(stored: StoredStudy, record: RunRecord) -> Run:

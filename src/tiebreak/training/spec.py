@@ -63,9 +63,6 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     augment = Augment(**{name: getattr(recipe, name) for name in AUGMENTATIONS})
     purposes = ("order", "augment", *(("change",) if augment.changes else ()))
     streams = {purpose: stream(seed, purpose) for purpose in purposes}
-    first_flips = None
-    if recipe.alternate_flip:
-        first_flips = torch.rand(len(data.train), generator=stream(seed, "flip")) < 0.5
     batches = train.batches(
         recipe.batch_size,
         shuffle=True,
@@ -73,8 +70,10 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
         augment=augment if augment.moves or augment.changes else None,
         augment_generator=streams["augment"],
         change_generator=streams.get("change"),
-        first_flips=first_flips,
     )
+    if recipe.alternate_flip:
+        first = torch.rand(len(data.train), generator=stream(seed, "flip")) < 0.5
+        batches = replace(batches, first_flips=first)
     mix = Mix(mixup=recipe.mixup, cutmix=recipe.cutmix)
     if mix.on:
         streams["mix"] = stream(seed, "mix")

@@ -42,6 +42,7 @@ class Muon(torch.optim.AdamW):
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]  # no loss is computed again here
+        # AdamW sees its own groups alone. A hook that clips gradients then runs for them once more, in vain.
         everything = self.param_groups
         self.param_groups = [group for group in everything if not group["muon"]]
         try:

@@ -52,5 +52,5 @@ class Recipe(Settings):
         if self.nesterov and (self.optimizer != "sgd" or self.momentum == 0):
             raise ValueError("nesterov is for sgd with momentum")
         if self.alternate_flip and not self.flip:
-            raise ValueError("alternate_flip says how to flip; set flip, too")
+            raise ValueError("alternate_flip is a way to flip; set flip as well (--flip)")
         return self
