@@ -40,13 +40,17 @@ class AirNet(nn.Module):
     """A first layer that whitens patches of 2x2 pixels, then three groups of two convolutions.
 
     `width`: channels of the first group; the others have four times as many. `whiten` sets the first layer
-    from training images, and it is not trained.
+    from training images, and it is not trained; without `whitening` it is trained like the others.
 
     Raises: ModelError if the width is out of range, or images are smaller than 16x16.
     """
 
     def __init__(
-        self, image_shape: tuple[int, int, int] = (3, 32, 32), num_classes: int = 10, width: int = 64
+        self,
+        image_shape: tuple[int, int, int] = (3, 32, 32),
+        num_classes: int = 10,
+        width: int = 64,
+        whitening: bool = True,
     ) -> None:
         super().__init__()
         check_size("airnet", "width", width)
@@ -55,7 +59,8 @@ class AirNet(nn.Module):
             raise ModelError(f"airnet needs images of at least 16x16 pixels, got {height}x{breadth}.")
         inputs = 2 * channels * PATCH**2  # each direction, and against it
         self.first = nn.Conv2d(channels, inputs, kernel_size=PATCH)
-        self.first.weight.requires_grad_(False)
+        self.first.weight.requires_grad_(not whitening)
+        self.whitening = whitening
         self.groups = nn.Sequential(
             nn.GELU(), Group(inputs, width), Group(width, WIDER * width), Group(WIDER * width, WIDER * width)
         )
@@ -64,7 +69,8 @@ class AirNet(nn.Module):
     @torch.no_grad()
     def whiten(self, images: Float[Tensor, "N C H W"]) -> None:
         """Let the first layer give what is uncorrelated and of one variance in patches of these images."""
-        self.first.weight.copy_(whitening_filters(images))
+        if self.whitening:
+            self.first.weight.copy_(whitening_filters(images))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         features = self.groups(self.first(images))
