@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt
 
-.PHONY: setup demo test check bench audit clean
+.PHONY: setup demo test check docs bench audit clean
 
 setup: .venv/.installed                ## .venv with the project, in the versions of constraints.txt
 
@@ -13,7 +13,7 @@ demo: .venv/.installed                 ## from nothing to a verdict, on the data
 test: .venv/.installed-dev             ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2
 
-check: .venv/.installed-dev            ## formatter, linter, types, import directions, docs, security
+check: .venv/.installed-dev docs       ## formatter, linter, types, import directions, docs, security
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -21,6 +21,9 @@ check: .venv/.installed-dev            ## formatter, linter, types, import direc
 	$(BIN)/python tools/draw_rooms.py --check
 	$(BIN)/python tools/check_docs.py
 	$(BIN)/bandit --quiet --configfile pyproject.toml --recursive src
+
+docs: .venv/.installed-dev             ## the documents as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
 
 bench: .venv/.installed                ## what is fast on this machine, against what
 	$(BIN)/tiebreak bench

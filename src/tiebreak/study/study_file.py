@@ -64,26 +64,29 @@ def _auto_is_none(seeds: Any) -> Any:
     return None if seeds == "auto" else seeds
 
 
+FIRST = tuple(range(DEFAULT_SEEDS))
+
+
 class StudyFile(Settings):
     """The keys of a study file."""
 
-    contenders: list[ContenderEntry] = Field(min_length=1)
+    contenders: list[ContenderEntry] = Field(min_length=1)  # models as on the command line, or tables
     # "auto" becomes None: as many seeds as it takes, judged at the looks.
-    seeds: Annotated[Seeds | None, BeforeValidator(_auto_is_none)] = tuple(range(DEFAULT_SEEDS))
-    looks: tuple[int, ...] | None = Field(default=None, min_length=1)
-    max_seeds: int | None = Field(default=None, ge=2, le=MAX_SEEDS)
-    level: float = 0.95
-    equivalence: float | None = None
-    superiority: float | None = None
-    baseline: str | None = None
-    also_test: tuple[str, ...] = ()
-    vary: Literal["data"] | None = None
-    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None
-    tune: Tuning | None = None
+    seeds: Annotated[Seeds | None, BeforeValidator(_auto_is_none)] = FIRST  # a number, a list, or "auto"
+    looks: tuple[int, ...] | None = Field(default=None, min_length=1)  # with "auto": when to judge, in seeds
+    max_seeds: int | None = Field(default=None, ge=2, le=MAX_SEEDS)  # with "auto": the most seeds
+    level: float = 0.95  # of the intervals
+    equivalence: float | None = None  # a difference in accuracy that would not matter
+    superiority: float | None = None  # whether the better one is better by at least so much
+    baseline: str | None = None  # whom all others are compared with
+    also_test: tuple[str, ...] = ()  # further test images for the trained models
+    vary: Literal["data"] | None = None  # as many runs again on training images drawn anew
+    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # the budget all spend, "seconds:cnn"
+    tune: Tuning | None = None  # a search for the recipe of each contender
     out: Path | None = None  # the study folder
-    data: DataChoice = DataChoice()
-    recipe: Recipe = Recipe()
-    execution: Execution = Execution()
+    data: DataChoice = DataChoice()  # which images
+    recipe: Recipe = Recipe()  # how all are trained, unless a contender says otherwise
+    execution: Execution = Execution()  # where and how runs are made; no part of what they mean
 
 
 # Where a setting of the command line or of a Python call stands in a study file: table ("": none) and key.
