@@ -14,7 +14,7 @@ from typing import Any
 
 import nbformat
 import typer.main
-from check_docs import FENCE
+from check_docs import FENCE, LINK
 from mkdocs.config.defaults import MkDocsConfig
 from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
@@ -25,65 +25,60 @@ from typer import core
 
 import tiebreak
 from tiebreak.cli.run_command import app
-from tiebreak.study.plan import DataChoice, Execution
+from tiebreak.study.plan import TABLES
 from tiebreak.study.study_file import ContenderEntry, StudyFile
-from tiebreak.training.recipe.recipe import Recipe
-from tiebreak.training.recipe.space import Tuning
 
 ROOT = Path(__file__).parents[1]
 # index.md is the site's first page, and README.md would be taken for it.
 RENAMED = {"README.md": "start.md"}
-LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)")
-TABLES: dict[str, type[BaseModel]] = {
-    "": StudyFile,
-    "contenders": ContenderEntry,
-    "data": DataChoice,
-    "recipe": Recipe,
-    "tune": Tuning,
-    "execution": Execution,
-}
+HEADINGS = {"": "At the top", "contenders": "`[[contenders]]`"}  # the others are plain tables
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
     """Add the reference, the notebooks, and all that the pages link to outside docs/."""
-    for uri, text in reference().items():
-        files.append(File.generated(config, uri, content=text))
     found = {f"docs/{file.src_uri}" for file in files.documentation_pages() if file.abs_src_path}
     waiting = sorted(found)
     while waiting:
         path = waiting.pop()
-        if path.endswith(".md"):
-            new = {link for link in linked(path) if (ROOT / link).is_file()} - found
-            found |= new
-            waiting += sorted(new)
+        new = linked(path) - found if path.endswith(".md") else set()
+        found |= new
+        waiting += sorted(new)
+    made: dict[str, str | bytes] = {**reference()}
     for path in sorted(path for path in found if not path.startswith("docs/")):
-        for file in pages_of(path, config):
-            files.append(file)
+        made |= pages_of(path)
+    for uri, content in made.items():
+        files.append(File.generated(config, uri, content=content))
     return files
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
     """Links as they lie in the repository become links of the site."""
-    source = {uri: path for path, uri in RENAMED.items()}.get(page.file.src_uri, page.file.src_uri)
-    outside = page.file.abs_src_path is None
-    here = source if outside else f"docs/{source}"
+    uri = page.file.src_uri
+    in_docs = page.file.abs_src_path is not None
+    path = f"docs/{uri}" if in_docs else {place: path for path, place in RENAMED.items()}.get(uri, uri)
 
     def moved(match: re.Match[str]) -> str:
-        start, link = match.groups()
-        target = posixpath.normpath(posixpath.join(posixpath.dirname(here), link))
-        if "://" in link or not (ROOT / target).is_file():
-            return match.group()
-        return start + posixpath.relpath(site_uri(target), posixpath.dirname(page.file.src_uri) or ".")
+        name, _, anchor = match[1].partition("#")
+        target = target_of(path, name)
+        if target is None:
+            return match[0]
+        place = posixpath.relpath(site_uri(target), posixpath.dirname(uri) or ".")
+        return match[0].replace(match[1], f"{place}#{anchor}" if anchor else place)
 
     return LINK.sub(moved, markdown)
 
 
-def linked(path: str) -> Iterator[str]:
+def target_of(path: str, link: str) -> str | None:
+    """The file of the repository that a link in another file leads to; None where it leads elsewhere."""
+    target = posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+    return target if link and (ROOT / target).is_file() else None
+
+
+def linked(path: str) -> set[str]:
     """The files of the repository that a page links to."""
     text = FENCE.sub("", (ROOT / path).read_text(encoding="utf-8"))
-    for _, link in LINK.findall(text):
-        if "://" not in link:
-            yield posixpath.normpath(posixpath.join(posixpath.dirname(path), link))
+    targets = (target_of(path, link.partition("#")[0]) for link in LINK.findall(text))
+    return {target for target in targets if target is not None}
 
 
 def site_uri(path: str) -> str:
@@ -93,19 +88,16 @@ def site_uri(path: str) -> str:
     return RENAMED.get(path, path.removeprefix("docs/"))
 
 
-def pages_of(path: str, config: MkDocsConfig) -> Iterator[File]:
-    """The files of the site that one file outside docs/ becomes: a notebook brings its pictures."""
+def pages_of(path: str) -> dict[str, str | bytes]:
+    """The pages and files of the site that one file outside docs/ becomes: a notebook brings its pictures."""
     uri = site_uri(path)
-    if path.endswith(".ipynb"):
-        notebook = nbformat.read(ROOT / path, as_version=4)
-        text, resources = MarkdownExporter().from_notebook_node(notebook, {"unique_key": Path(path).stem})
-        yield File.generated(config, uri, content=text)
-        for name, picture in resources["outputs"].items():
-            yield File.generated(config, posixpath.join(posixpath.dirname(uri), name), content=picture)
-    elif path.endswith(".md"):
-        yield File.generated(config, uri, content=(ROOT / path).read_text(encoding="utf-8"))
-    else:
-        yield File.generated(config, uri, abs_src_path=str(ROOT / path))
+    if not path.endswith(".ipynb"):
+        return {uri: (ROOT / path).read_bytes()}
+    notebook = nbformat.read(ROOT / path, as_version=4)
+    text, resources = MarkdownExporter().from_notebook_node(notebook, {"unique_key": Path(path).stem})
+    folder = posixpath.dirname(uri)
+    pictures = {posixpath.join(folder, name): content for name, content in resources["outputs"].items()}
+    return {uri: text, **pictures}
 
 
 def reference() -> dict[str, str]:
@@ -143,22 +135,17 @@ def _commands(command: Any, context: Any) -> Iterator[str]:
 def _parameter(parameter: Any, context: Any) -> tuple[str, ...]:
     is_option = parameter.param_type_name == "option"
     names = [*parameter.opts, *parameter.secondary_opts] if is_option else [parameter.name.upper()]
+    takes_value = not (is_option and parameter.is_flag)
+    value = f"`{parameter.metavar or parameter.display_type(context)}`" if takes_value else ""
     default = parameter.get_default(context)
     said = default not in (None, False, ()) and not callable(default)
-    return (
-        ", ".join(f"`{name}`" for name in names),
-        ""
-        if getattr(parameter, "is_flag", False)
-        else f"`{parameter.metavar or parameter.display_type(context)}`",
-        f"`{default}`" if said else "",
-        parameter.help or "",
-    )
+    return ", ".join(f"`{name}`" for name in names), value, f"`{default}`" if said else "", parameter.help
 
 
 def study_file_lines() -> Iterator[str]:
     """Every key of a study file, table by table."""
-    for name, model in TABLES.items():
-        yield f"## `[{name}]`\n" if name else "## At the top\n"
+    for name, model in {"": StudyFile, **TABLES, "contenders": ContenderEntry}.items():
+        yield f"## {HEADINGS.get(name, f'`[{name}]`')}\n"
         yield f"{inspect.cleandoc(model.__doc__ or '')}\n"
         keys = (
             (f"`{key}`", f"`{kind}`", default_of(model, key), comment)
@@ -190,8 +177,8 @@ def default_of(model: type[BaseModel], key: str) -> str:
 
 def python_lines() -> Iterator[str]:
     """What `import tiebreak` gives; mkdocstrings fills in signature and docstring."""
-    for name in tiebreak.__all__:
-        yield f"::: {tiebreak._PUBLIC[name]}.{name}\n"
+    for name, module in tiebreak._PUBLIC.items():
+        yield f"::: {module}.{name}\n"
 
 
 def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:

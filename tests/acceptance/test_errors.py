@@ -1,5 +1,8 @@
 """A bad name, folder, file, key or value: one line that says what to do, exit status 2, no traceback."""
 
+import subprocess
+import sys
+
 import pytest
 
 FAST = ("--dataset", "digits", "--seeds", 1, "--epochs", 1)
@@ -47,6 +50,20 @@ def test_one_line_says_what_to_do(arguments, message, tiebreak):
     assert done.stderr.startswith("tiebreak: ")
     assert done.stderr.count("\n") == 1
     assert not done.stdout
+
+
+@pytest.mark.parametrize(
+    ("model", "message"),
+    [
+        ("deep-mlp(norm='no')", "tiebreak: deep-mlp: norm must be True or False, got 'no'.\n"),
+        ("airnet(whitening=0)", "tiebreak: airnet: whitening must be True or False, got 0.\n"),
+    ],
+)
+def test_a_switch_of_a_model_is_true_or_false(model, message):
+    # In a process of its own, as a user has it: the tests' own checker of types would come first.
+    command = [sys.executable, "-m", "tiebreak", "models", model, "--dataset", "shapes"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (2, message)
 
 
 def test_a_folder_that_holds_something_else_is_left_alone(tiebreak, tmp_path):

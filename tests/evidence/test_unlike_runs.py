@@ -137,6 +137,9 @@ def test_a_sentence_tells_what_it_holds_for(tmp_path):
         f"This holds for these recipes (a: {recipe}; b: {of_b}; tuned for neither); "
         "b took 2.7 times the seconds of a."
     )
+    slower = {seed: replace(run, timing=replace(run.timing, train_seconds=226)) for seed, run in slow.items()}
+    times = time_taken(replace(results, contenders=(a, replace(b, runs=slower))), "a", "b")
+    assert times == "b took 110 times the seconds of a"
     foreign = [
         replace(one, recipe=None, runs={s: replace(run, timing=None) for s, run in one.runs.items()})
         for one in results.contenders

@@ -61,14 +61,6 @@ def test_airnet_trains_all_but_the_whitening_and_the_scales():
         build_model("airnet", (3, 8, 20), 10)
 
 
-def test_airnet_without_whitening_trains_its_first_layer_too():
-    model = build_model("airnet(width=8, whitening=False)", CIFAR, 10)
-    drawn = model.first.weight.detach().clone()
-    model.whiten(torch.randn(5, *CIFAR))
-    assert torch.equal(model.first.weight, drawn)
-    assert model.first.weight.requires_grad
-
-
 def test_a_block_adds_to_its_input():
     block = Block(4, 4, stride=1).eval()
     nn.init.zeros_(block.norm2.weight)

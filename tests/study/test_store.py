@@ -35,6 +35,11 @@ def test_what_is_written_is_read(folder: Path) -> None:
     torch.testing.assert_close(weights["bias"], torch.arange(3.0))
 
 
+def test_the_folder_of_studies_names_those_in_it(folder: Path) -> None:
+    with pytest.raises(StudyError, match=f"no study.json in it. These hold one: '{folder}'.$"):
+        read_study(folder.parent)
+
+
 def test_a_checkpoint_is_there_until_the_run_has_ended(tmp_path: Path) -> None:
     begin_study(tmp_path / "study", STUDY, FACTS, describe_environment())
     linear, wide = STUDY.contenders

@@ -127,6 +127,11 @@ def test_airnet_begins_from_the_training_images_of_its_seed() -> None:
     assert torch.equal(model.first.weight, result.weights["first.weight"])
     other = initial_model(spec, data, run_images(spec.model_copy(update={"seed": 4}), data).train)
     assert not torch.equal(model.first.weight, other.first.weight)
+    plain = spec.model_copy(update={"model": "airnet(width=8, whitening=False)"})
+    drawn = initial_model(plain, data, train).first.weight
+    assert torch.equal(drawn, initial_model(plain, data).first.weight), "not set from images"
+    trained = result_of(train_run(plain, data, CPU, precision="fp32")).weights["first.weight"]
+    assert not torch.equal(drawn, trained)
 
 
 def test_tied_weights_are_stored_each_with_its_own_memory(odd: str) -> None:

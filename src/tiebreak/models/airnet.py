@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tiebreak.errors import ModelError
-from tiebreak.models.arguments import check_size
+from tiebreak.models.arguments import check_size, check_switch
 
 PATCH = 2  # pixels to a side of what the first layer looks at
 MIN_SIZE = 16
@@ -39,10 +39,10 @@ class Group(nn.Sequential):
 class AirNet(nn.Module):
     """A first layer that whitens patches of 2x2 pixels, then three groups of two convolutions.
 
-    `width`: channels of the first group; the others have four times as many. `whiten` sets the first layer
-    from training images, and it is not trained; without `whitening` it is trained like the others.
+    `width`: channels of the first group; the others have four times as many. `whitening`: the first layer is
+    set from training images, by `whiten`, and not trained; without, it is trained like the others.
 
-    Raises: ModelError if the width is out of range, or images are smaller than 16x16.
+    Raises: ModelError if an argument is out of range, or images are smaller than 16x16.
     """
 
     def __init__(
@@ -54,6 +54,7 @@ class AirNet(nn.Module):
     ) -> None:
         super().__init__()
         check_size("airnet", "width", width)
+        check_switch("airnet", "whitening", whitening)
         channels, height, breadth = image_shape
         if min(height, breadth) < MIN_SIZE:
             raise ModelError(f"airnet needs images of at least 16x16 pixels, got {height}x{breadth}.")
@@ -69,8 +70,7 @@ class AirNet(nn.Module):
     @torch.no_grad()
     def whiten(self, images: Float[Tensor, "N C H W"]) -> None:
         """Let the first layer give what is uncorrelated and of one variance in patches of these images."""
-        if self.whitening:
-            self.first.weight.copy_(whitening_filters(images))
+        self.first.weight.copy_(whitening_filters(images))
 
     def forward(self, images: Float[Tensor, "B C H W"]) -> Float[Tensor, "B K"]:
         features = self.groups(self.first(images))

@@ -6,13 +6,13 @@ Shape letters: B images of a batch, C channels, H height, W width, K classes.
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from tiebreak.models.arguments import check_dropout, check_size
+from tiebreak.models.arguments import check_dropout, check_size, check_switch
 
 
 class DeepMLP(nn.Module):
     """`depth` hidden layers of `width` units, each with batch normalisation (if `norm`), ReLU and dropout.
 
-    Raises: ModelError if depth, width or dropout is out of range.
+    Raises: ModelError if an argument is out of range.
     """
 
     def __init__(
@@ -27,6 +27,7 @@ class DeepMLP(nn.Module):
         super().__init__()
         check_size("deep-mlp", "depth", depth)
         check_size("deep-mlp", "width", width)
+        check_switch("deep-mlp", "norm", norm)
         check_dropout("deep-mlp", dropout)
         channels, height, breadth = image_shape
         layers: list[nn.Module] = [nn.Flatten()]

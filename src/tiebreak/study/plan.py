@@ -104,20 +104,20 @@ def folder_name(label: str) -> str:
 class DataChoice(Settings):
     """Which images: a data set's name and how its training part is divided."""
 
-    name: Annotated[str, AfterValidator(dataset_name)] = DEFAULT_DATASET
+    name: Annotated[str, AfterValidator(dataset_name)] = DEFAULT_DATASET  # as --dataset
     data_dir: Path | None = None  # where its files lie; not part of what makes two studies the same
     resize: int | None = Field(default=None, ge=1, le=1024)  # height and width, for image folders
     skip_bad_images: bool = False  # of a folder; which were skipped shows in the images' fingerprint
     val_size: int | None = Field(default=None, ge=1)  # images; None: the data's own part, or a tenth
-    stratify: bool = True
+    stratify: bool = True  # as many images of each class in both parts, as far as it goes
 
 
 class Execution(Settings):
     """Where and how runs are computed, as far as a user decides it."""
 
-    device: str = "auto"
-    # Of one run; results repeat bit for bit for a given number. Left out: see settle_threads.
-    threads: int = Field(default=1, ge=1, le=1024)
+    device: str = "auto"  # auto, cpu, cuda, mps
+    # Results repeat bit for bit for a given number. Left out: see settle_threads.
+    threads: int = Field(default=1, ge=1, le=1024)  # of one run
     precision: PrecisionChoice = "auto"  # auto: bf16 where the device computes it faster, else fp32
     executor: Literal["auto", "serial", "processes", "ray"] = "auto"  # auto: processes where they save time
     workers: int | Literal["auto"] = "auto"  # processes side by side; auto: as many as cores and memory allow

@@ -15,7 +15,7 @@ from pathlib import Path, PurePath
 
 import numpy as np
 
-from tiebreak.errors import StudyError
+from tiebreak.errors import StudyError, list_some
 from tiebreak.files import read_plain_file, refuse_links
 from tiebreak.results.run import Predictions, accuracy, mean_loss
 from tiebreak.sealed import digest, read_sealed
@@ -132,7 +132,9 @@ def read_study(folder: Path) -> StoredStudy:
         "Give the same command with another --out beside it: finished runs are found and used again.",
     )
     if header is None:
-        raise StudyError(f"{folder} holds no study: there is no study.json in it.")
+        inside = sorted(str(file.parent) for file in folder.glob("*/study.json"))
+        hint = f" These hold one: {list_some(inside)}." if inside else ""
+        raise StudyError(f"{folder} holds no study: there is no study.json in it.{hint}")
     runs: dict[str, dict[int, RunRecord]] = {}
     for label in (contender.label for contender in header.study.contenders):
         found = {seed: _read_run(folder, label, seed) for seed in header.study.seeds}

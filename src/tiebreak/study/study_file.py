@@ -37,8 +37,8 @@ def _lay_over(table: object, changes: dict[str, Any]) -> object:
 class ContenderEntry(Settings):
     """One `[[contenders]]` table, or a text as on the command line."""
 
-    model: str
-    label: str | None = None
+    model: str  # as on the command line
+    label: str | None = None  # its name in the study; None: as `model`
     recipe: dict[str, Any] = Field(default_factory=dict)  # what differs from the study's recipe
     transforms: tuple[str, ...] = ()  # of its images, after those that stand in `model` behind an @
     train_fraction: float = 1.0  # of the training split
@@ -64,7 +64,7 @@ def _auto_is_none(seeds: Any) -> Any:
     return None if seeds == "auto" else seeds
 
 
-FIRST = tuple(range(DEFAULT_SEEDS))
+FIRST_SEEDS = tuple(range(DEFAULT_SEEDS))
 
 
 class StudyFile(Settings):
@@ -72,7 +72,7 @@ class StudyFile(Settings):
 
     contenders: list[ContenderEntry] = Field(min_length=1)  # models as on the command line, or tables
     # "auto" becomes None: as many seeds as it takes, judged at the looks.
-    seeds: Annotated[Seeds | None, BeforeValidator(_auto_is_none)] = FIRST  # a number, a list, or "auto"
+    seeds: Annotated[Seeds | None, BeforeValidator(_auto_is_none)] = FIRST_SEEDS  # a number, a list, "auto"
     looks: tuple[int, ...] | None = Field(default=None, min_length=1)  # with "auto": when to judge, in seeds
     max_seeds: int | None = Field(default=None, ge=2, le=MAX_SEEDS)  # with "auto": the most seeds
     level: float = 0.95  # of the intervals
@@ -81,7 +81,7 @@ class StudyFile(Settings):
     baseline: str | None = None  # whom all others are compared with
     also_test: tuple[str, ...] = ()  # further test images for the trained models
     vary: Literal["data"] | None = None  # as many runs again on training images drawn anew
-    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # the budget all spend, "seconds:cnn"
+    equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # what all spend: "seconds:cnn"
     tune: Tuning | None = None  # a search for the recipe of each contender
     out: Path | None = None  # the study folder
     data: DataChoice = DataChoice()  # which images

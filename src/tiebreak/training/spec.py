@@ -97,7 +97,7 @@ def initial_model(spec: RunSpec, data: ImageDataset, train: Batches | None = Non
     if not any(parameter.requires_grad for parameter in parameters):
         why = "all its parameters are frozen (requires_grad=False)" if parameters else "it has no parameter"
         raise ModelError(f"{spec.model}: there is nothing to train: {why}.")
-    if isinstance(model, AirNet) and train is not None:
+    if isinstance(model, AirNet) and model.whitening and train is not None:
         plain = replace(train, batch_size=WHITENED_FROM, shuffle=False, augment=None)
         model.whiten(next(iter(plain))[0])
     return model

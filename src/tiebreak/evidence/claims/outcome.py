@@ -21,6 +21,7 @@ from tiebreak.evidence.claims.grammar import Claim, Relation, Term, shown
 from tiebreak.evidence.compare.comparison import Comparison, interval_at
 from tiebreak.evidence.compare.interval import Part, half_width
 from tiebreak.evidence.compare.pair import compare_scores
+from tiebreak.evidence.compare.sentence import significant
 from tiebreak.evidence.compare.sequential import SequentialPlan, joint_interval, snapshot
 from tiebreak.evidence.compare.until_decided import Seeds, shared_seeds
 
@@ -144,12 +145,14 @@ def claim_line(outcome: ClaimOutcome) -> str:
     if outcome.low is None or outcome.high is None or outcome.level is None:
         return f"{text}, exact)" if outcome.n_seeds is None else f"{text}, {outcome.n_seeds} seed)"
     seeds = f"{outcome.n_seeds} seed{'' if outcome.n_seeds == 1 else 's'}"
-    return f"{text}, {100 * outcome.level:.4g}% CI {outcome.low:.4g} to {outcome.high:.4g}, {seeds})"
+    return (
+        f"{text}, {100 * outcome.level:.4g}% CI {_number(outcome.low)} to {_number(outcome.high)}, {seeds})"
+    )
 
 
 def _number(value: float) -> str:
     """Four digits; a count is written out."""
-    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1_000 else f"{value:.4g}"
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1_000 else significant(value, 4)
 
 
 def _add_up(claim: Claim, measured: Mapping[str, Mapping[str, Values]], steps: Mapping[str, float]) -> _Sum:

@@ -2,6 +2,7 @@
 
 from statistics import fmean
 
+from tiebreak.evidence.compare.sentence import significant
 from tiebreak.results.results import Results
 
 ALIKE = 1.1  # times the seconds: what machines vary by anyway
@@ -44,6 +45,6 @@ def time_taken(results: Results, a: str, b: str) -> str | None:
     if not fmean(took[fast]) > 0:
         return None
     times = fmean(took[slow]) / fmean(took[fast])
-    return (
-        "both took about as long" if times < ALIKE else f"{slow} took {times:.2g} times the seconds of {fast}"
-    )
+    if times < ALIKE:
+        return "both took about as long"
+    return f"{slow} took {significant(times, 2)} times the seconds of {fast}"

@@ -160,6 +160,11 @@ def _number(value: float, digits: int) -> str:
     return f"{round(value, digits) + 0.0:,.{digits}f}"  # adding 0 turns -0.0 into 0.0
 
 
+def significant(value: float, digits: int) -> str:
+    """A number in so many digits, written out where it is large: 113.2 in two is "110", not "1.1e+02"."""
+    return f"{float(f'{value:.{digits}g}'):,.15g}"
+
+
 def _adjusted(verdict: Verdict) -> str:
     if verdict.n_comparisons == 1:
         return ""

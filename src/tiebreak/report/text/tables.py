@@ -174,6 +174,7 @@ def plus_minus(spread: Spread | None, digits: int) -> str:
 
 def short(number: float) -> str:
     """A large number in three digits: 3156992 -> "3.16 M"."""
+    number = float(f"{number:.3g}")  # first, as 999.9 is a thousand
     for size, suffix in SUFFIXES:
         if number >= size:
             return f"{number / size:.3g} {suffix}"

@@ -14,10 +14,10 @@ class Recipe(Settings):
         ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
     ) | {"adam_lr", "ema", "mixup", "cutmix", "alternate_flip", "tta"}
 
-    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"
+    optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"  # what turns gradients into updates
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
     adam_lr: float = Field(default=1e-3, gt=0)  # of what muon leaves to AdamW: biases, norms, output layer
-    weight_decay: float = Field(default=0.0, ge=0)
+    weight_decay: float = Field(default=0.0, ge=0)  # how strongly weights are pulled towards 0
     decay_norms: bool = True  # whether it pulls at biases and normalisations, too
     momentum: float = Field(default=0.9, ge=0, lt=1)  # of sgd and muon
     nesterov: bool = False  # of sgd; muon always has it
@@ -30,8 +30,8 @@ class Recipe(Settings):
     )
     warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the steps in which lr rises from 0 to its peak
     epochs: int = Field(default=5, ge=1)  # passes over the training split
-    batch_size: int = Field(default=128, ge=1)
-    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    batch_size: int = Field(default=128, ge=1)  # images in a step
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # share of the target that all classes get
     # Augmentation of training images, each time they are shown
     flip: bool = False  # mirror left and right, at random
     alternate_flip: bool = False  # at random in the first epoch, then the other way round each time

@@ -107,7 +107,7 @@ class Tuning(Settings):
     validation accuracy.
     """
 
-    search: Search
+    search: Search  # which settings, each with a range or with the usual one
     trials: int = Field(default=6, ge=2, le=1024)  # of each contender in each search
     searches: int | None = Field(default=None, ge=2)  # in all, several seeds each; None: one a seed
     once: bool = False  # one search for all seeds: the verdict is then about what it found
