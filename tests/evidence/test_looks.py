@@ -233,6 +233,11 @@ def test_no_overfitting_without_a_turn_in_every_seed(runs: list[dict[str, list[f
     assert find_overfitting(runs) is None
 
 
+def test_runs_that_stop_early_are_compared_up_to_the_first_stop() -> None:
+    long, short = history([2, 1, 0.5, 0.3], [1, 0.8, 1.2, 0.1]), history([2, 1, 0.4], [1, 0.9, 1.0])
+    assert find_overfitting([long, short]) == find_overfitting([history([2, 1, 0.5], [1, 0.8, 1.2]), short])
+
+
 def test_curves_need_a_run() -> None:
     with pytest.raises(EvidenceError, match="at least 1 finished run, got 0"):
         find_overfitting([])

@@ -56,6 +56,13 @@ def test_the_legend_stands_beside_the_axes() -> None:
     assert legend.get_window_extent().height <= figure.bbox.height
 
 
+def test_a_mean_ends_where_the_first_seed_stopped() -> None:
+    longer = {curve: [*values, 0.1] for curve, values in history(0.6).items()}
+    left, _ = plot_history([longer, history(0.7)], ax=Figure().subplots(1, 2))  # type: ignore[list-item]
+    assert list(left.lines[0].get_xdata()) == [1, 2]
+    assert left.lines[0].get_ydata()[1] == pytest.approx(1.0)
+
+
 def test_a_history_is_drawn_over_its_epochs() -> None:
     left, _ = plot_history([history(0.6), history(0.8)], ax=Figure().subplots(1, 2))
     assert [line.get_ydata().tolist() for line in left.lines] == [[2.0, 1.0], [2.1, 1.2]]

@@ -1,13 +1,18 @@
 """Further test parts: answered as a model answered its own, judged each, and strangers are refused."""
 
+import hashlib
+import pickle
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 
+import python_2
 from tiebreak.actions.judge import as_json, judge
 from tiebreak.actions.run import run
+from tiebreak.data import test_parts
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.data.test_parts import fit_to, load_test_part
 from tiebreak.errors import DataError
@@ -132,6 +137,33 @@ def test_published_files_are_read(tmp_path: Path) -> None:
     assert foggy.labels.tolist() == labels[4:8].tolist()
 
 
+@pytest.mark.parametrize(
+    "written_by", ["Python 2", "Python 3", "Python 3 for 2", "Python 3 with keys of bytes"]
+)
+def test_cifair_is_read_from_its_own_file_alone(
+    written_by: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    images, labels = random.integers(0, 256, (20, 3_072), dtype=np.uint8), random.integers(0, 10, 20).tolist()
+    batch: dict[Any, Any] = {"data": images, "labels": labels}
+    content = {
+        "Python 2": lambda: python_2.dumps(batch),
+        "Python 3": lambda: pickle.dumps(batch),
+        "Python 3 for 2": lambda: pickle.dumps(batch, protocol=2),
+        "Python 3 with keys of bytes": lambda: pickle.dumps({key.encode(): x for key, x in batch.items()}),
+    }[written_by]()
+    (tmp_path / "ciFAIR-10").mkdir()
+    (tmp_path / "ciFAIR-10" / "test_batch").write_bytes(content)
+    with pytest.raises(
+        DataError, match=r"cifair10: .*test_batch: not the official file \(its MD5 sum differs"
+    ):
+        load_test_part("cifair10", tmp_path)
+    monkeypatch.setattr(test_parts, "CIFAIR_MD5", hashlib.md5(content, usedforsecurity=False).hexdigest())
+    part = load_test_part("cifair10", tmp_path)
+    assert np.array_equal(part.images.numpy(), images.reshape(20, 3, 32, 32))
+    assert part.labels.tolist() == labels
+
+
 def test_a_folder_without_a_test_part_is_used_whole(tmp_path: Path) -> None:
     from PIL import Image
 
@@ -147,6 +179,7 @@ def test_a_folder_without_a_test_part_is_used_whole(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("cifar10.1", "cifar10.1: there is no cifar10.1_v6_data.npy in .*name its folder with --data-dir"),
+        ("cifair10", "there is no test_batch in .*cvjena.github.io/cifair.*unpacked.*--data-dir"),
         ("cifar10-c", "give it as cifar10-c\\(noise='fog', severity=3\\), with a severity of 1 to 5"),
         ("cifar10-c(noise='fog', severity=6)", "with a severity of 1 to 5"),
         ("cifar10-c(noise='frog')", "cifar10-c: no frog.npy in .*Did you mean"),

@@ -121,3 +121,9 @@ def test_what_was_spent_is_told(tmp_path: Path) -> None:
 def test_a_budget_that_is_none_is_refused(equal: str, message: str) -> None:
     with pytest.raises(StudyError, match=message):
         interpret({"contenders": ["mlp", "cnn"]}, {"equal": equal})
+
+
+def test_what_stops_early_spends_no_equal_budget() -> None:
+    contenders = ["mlp", {"model": "cnn", "recipe": {"patience": 3}}]
+    with pytest.raises(StudyError, match="an equal budget is spent to its end; leave out patience"):
+        interpret({"contenders": contenders}, {"equal": "epochs"})

@@ -159,6 +159,10 @@ MALFORMED: dict[str, tuple[Callable[[Path], object], str]] = {
         in_json(RUN / "run.json", lambda c: c["history"]["val_acc"].pop()),
         "run.json is damaged: a finished run needs curves of one length",
     ),
+    "a run that keeps an epoch it has not": (
+        in_json(RUN / "run.json", lambda c: c.update(kept_epoch=3)),
+        "run.json is damaged: a finished run needs curves of one length",
+    ),
     "a run of nan": (
         as_bytes(
             RUN / "run.json", b'{"contender": "linear", "seed": 0, "status": "finished", "test_loss": NaN}'

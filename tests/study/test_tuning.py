@@ -9,6 +9,7 @@ from tiebreak.actions.judge import as_json, judge
 from tiebreak.actions.run import run
 from tiebreak.errors import StudyError
 from tiebreak.evidence.compare.pair import compare_scores
+from tiebreak.results.run import best_epoch
 from tiebreak.study.plan import Execution, Study, parse_contender
 from tiebreak.study.record import RunRecord
 from tiebreak.study.store import read_study
@@ -287,3 +288,27 @@ def test_the_action_searches_to_a_page(tmp_path: Path) -> None:
     page = found.page.read_text(encoding="utf-8")
     assert "Tuned alike" in page and 'id="setting-chart"' in page
     assert "Expected test accuracy of the best trial" in str(found)
+
+
+@pytest.mark.parametrize("halving", [False, True])
+def test_trials_that_stop_early_compete_by_the_epoch_they_keep(tmp_path: Path, halving: bool) -> None:
+    plan = tuned_study(seeds=2, halving=halving, trials=4)
+    patient = tuple(
+        c.model_copy(update={"recipe": c.recipe.model_copy(update={"epochs": 6, "patience": 1})})
+        for c in plan.contenders
+    )
+    study, folder = plan.model_copy(update={"contenders": patient}), tmp_path / "study"
+    train(study, folder)
+    stored = read_study(folder)
+    for label in LABELS:
+        for record in stored.runs[label].values():
+            assert record.tuned is not None and record.history is not None and record.kept_epoch is not None
+            assert record.kept_epoch == best_epoch(record.history)
+            chosen = record.tuned.trials[record.tuned.trial - 1]
+            assert chosen.val_acc == record.history["val_acc"][record.kept_epoch - 1]
+            finished = [trial for trial in record.tuned.trials if trial.test_acc is not None]
+            assert chosen.val_acc == max(trial.val_acc for trial in finished if trial.val_acc is not None)
+    lengths = [len(r.history["val_acc"]) for r in stored.runs["linear"].values() if r.history]
+    assert min(lengths) < 6, "some trial stops early, or this test shows nothing"
+    verdicts = judge(folder)
+    assert {summary.epochs.mean < 6 for summary in verdicts.contenders if summary.epochs} == {True}

@@ -14,6 +14,7 @@ from tiebreak.actions.look import examine
 from tiebreak.data.dataset import ImageDataset, make_dataset
 from tiebreak.errors import ModelError
 from tiebreak.models.weights import load_weights
+from tiebreak.results.run import best_epoch
 from tiebreak.rng import global_stream
 from tiebreak.study.plan import Execution
 from tiebreak.study.where.execute import execute
@@ -113,6 +114,37 @@ def test_the_moving_average_is_what_is_validated_stored_and_tested(precision: st
     for name, weight in result.weights.items():
         torch.testing.assert_close(weight, mean[name], rtol=1e-4, atol=1e-6)
     np.testing.assert_array_equal(answers_of_weights(spec, data, result), result.predictions.test_probs)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_early_stopping_keeps_the_best_epoch(precision: str) -> None:
+    """Its weights and answers are those of a run that ends there; training ends when asked to."""
+    spec, data = spec_of("mlp(hidden_dim=8)"), some_images()  # whose labels are noise
+
+    def with_recipe(**settings: int) -> RunResult:
+        recipe = spec.recipe.model_copy(update={"lr": 0.03, **settings})
+        return result_of(
+            train_run(spec.model_copy(update={"recipe": recipe}), data, CPU, precision=precision)
+        )
+
+    whole, stopped = with_recipe(epochs=12), with_recipe(epochs=12, patience=2)
+    accuracies = stopped.history["val_acc"]
+    assert stopped.kept_epoch == best_epoch(stopped.history) < len(accuracies) == stopped.kept_epoch + 2 < 12
+    assert accuracies == whole.history["val_acc"][: len(accuracies)]
+    assert whole.kept_epoch is None
+    short = with_recipe(epochs=stopped.kept_epoch)
+    assert all(torch.equal(short.weights[name], stopped.weights[name]) for name in short.weights)
+    np.testing.assert_array_equal(short.predictions.test_probs, stopped.predictions.test_probs)
+    assert stopped.test_acc == short.test_acc
+    patient = with_recipe(epochs=12, patience=12)
+    assert len(patient.history["val_acc"]) == 12
+    assert patient.kept_epoch == best_epoch(whole.history)
+
+
+def test_of_equally_accurate_epochs_the_lowest_loss_and_then_the_first_is_the_best() -> None:
+    curves = {"train_loss": [1.0] * 4, "train_acc": [0.5] * 4}
+    assert best_epoch({**curves, "val_acc": [0.5, 0.7, 0.7, 0.6], "val_loss": [1.0, 0.9, 0.8, 0.1]}) == 3
+    assert best_epoch({**curves, "val_acc": [0.7, 0.7, 0.7, 0.6], "val_loss": [0.9, 0.9, 0.9, 0.1]}) == 1
 
 
 def test_airnet_begins_from_the_training_images_of_its_seed() -> None:

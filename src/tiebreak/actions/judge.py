@@ -187,11 +187,11 @@ def say_where(verdicts: Verdicts, console: Console) -> None:
         say_path(f"Look at it:   {verdicts.page}", console)
 
 
-def training_flops(stored: "StoredStudy", contender: "Contender", cost: Cost) -> float:
-    """Of a whole run: forward and backward passes over its training images, all epochs."""
+def training_flops(stored: "StoredStudy", contender: "Contender", cost: Cost, epochs: float) -> float:
+    """Of a run of so many epochs: forward and backward passes over its training images."""
     data = stored.header.data
     images = (data.train_images - data.val_images) * contender.train_fraction
-    return TRAINING_FLOPS * cost.flops * images * contender.recipe.epochs
+    return TRAINING_FLOPS * cost.flops * images * epochs
 
 
 def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
@@ -204,11 +204,11 @@ def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
     for summary in verdicts.contenders:
         contender = stored.study.contender(summary.label)
         images = (data.train_images - data.val_images) * contender.train_fraction
-        epochs, cost = contender.recipe.epochs, summary.cost
+        epochs, cost = contender.recipe.epochs, summary.cost  # which early stopping cannot shorten here
         spent[summary.label] = {
             "epochs": epochs,
             "steps": epochs * -(-round(images) // contender.recipe.batch_size),
-            "flops": cost and training_flops(stored, contender, cost),
+            "flops": cost and training_flops(stored, contender, cost, epochs),
             "seconds": summary.train_seconds and summary.train_seconds.mean,
         }
     equal = stored.study.equal

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from statistics import fmean
 
 from tiebreak.actions.judge import training_flops
 from tiebreak.errors import EvidenceError
@@ -40,7 +41,8 @@ def pareto(
                 costs = [run.cost for run in contender.runs.values() if run.cost is not None]
                 if not costs:
                     continue
-                flops = training_flops(stored, stored.study.contender(contender.label), costs[0])
+                epochs = fmean(len(run.history["val_acc"]) for run in contender.runs.values() if run.history)
+                flops = training_flops(stored, stored.study.contender(contender.label), costs[0], epochs)
             one = candidate(results, contender, folder.name, flops)
             found += [one] if one is not None else []
     if not found:

@@ -103,6 +103,12 @@ SHARED: dict[str, Any] = {
         ),
     ],
     "epochs": Annotated[int | None, _recipe("Passes over the training split (5).", min=1)],
+    "patience": Annotated[
+        int | None,
+        _recipe(
+            "Keep the best epoch by validation; stop after so many without a better one (0: never).", min=0
+        ),
+    ],
     "batch_size": BatchSize,
     "lr": LearningRate,
     "optimizer": Annotated[

@@ -1,13 +1,16 @@
 """Further test parts for models that are trained already: newer or distorted images of the same classes.
 
-CIFAR-10.1 (Recht et al. 2018, arXiv:1806.00451) and CIFAR-10-C (Hendrycks & Dietterich 2019,
-arXiv:1903.12261) are read in the form in which they are published, NumPy arrays in .npy files.
+CIFAR-10.1 (Recht et al. 2018, arXiv:1806.00451), CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv:1903.12261)
+and ciFAIR-10 (Barz & Denzler 2020, arXiv:1902.00423: CIFAR-10's test images without near-duplicates of
+training images) are read in the form in which they are published: NumPy arrays in .npy files, and a pickle with
+a known checksum.
 
 Shape letters: N images, C channels, H height, W width.
 """
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +19,11 @@ from torch import Tensor
 
 from tiebreak.calls import parse_call
 from tiebreak.data.catalog import load_dataset
+from tiebreak.data.cifar import SHAPE
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.data.folder import read_classes
 from tiebreak.data.names import NAMES, dataset_name
+from tiebreak.data.unpickle import read_official_pickle
 from tiebreak.errors import DataError, did_you_mean
 
 CIFAR10_CLASSES = (
@@ -29,7 +34,10 @@ SEVERITIES = range(1, 6)  # of CIFAR-10-C, 10,000 images each, one after another
 WHERE = {
     "cifar10.1": "https://github.com/modestyachts/CIFAR-10.1 (cifar10.1_v6_data.npy and _labels.npy)",
     "cifar10-c": "https://zenodo.org/records/2535967 (CIFAR-10-C.tar, unpacked)",
+    "cifair10": "https://cvjena.github.io/cifair/ (ciFAIR-10.zip, unpacked)",
 }
+CIFAIR_MD5 = "01290e6b622a1977a000eff13650aca2"  # of ciFAIR-10/test_batch, as its authors publish it
+LARGEST_BATCH = 64 * 2**20  # bytes
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -46,9 +54,9 @@ class TestPart:
 
 def load_test_part(text: str, data_dir: Path | None = None, resize: int | None = None) -> TestPart:
     """The test images that a text names: `folder:PATH` (its folder test, or all of its classes), a data set
-    or `arrays:FILE.npz` (its test part), `cifar10.1`, or `cifar10-c(noise='fog', severity=3)`.
+    or `arrays:FILE.npz` (its test part), `cifar10.1`, `cifair10`, or `cifar10-c(noise='fog', severity=3)`.
 
-    `data_dir` holds the published files of the last two; `resize` is for a folder's images.
+    `data_dir` holds the published files of the last three; `resize` is for a folder's images.
 
     Raises: DataError if the name is unknown, or files are missing or not what they should be.
     """
@@ -99,6 +107,8 @@ def _published(text: str, data_dir: Path | None) -> TestPart:
         labels = _load(call.name, folder / "cifar10.1_v6_labels.npy")
     elif call.name == "cifar10-c":
         images, labels = _distorted(call.name, folder, call.kwargs)
+    elif call.name == "cifair10":
+        images, labels = _fair(call.name, folder)
     else:
         raise DataError(f"also_test: unknown test images {text!r}. {did_you_mean(call.name, WHERE)}")
     if images.dtype != np.uint8 or images.ndim != 4 or images.shape[3] != 3 or len(images) != len(labels):
@@ -132,12 +142,26 @@ def _distorted(name: str, folder: Path, given: dict[str, object]) -> tuple[np.nd
     return images[here], labels[here]
 
 
-def _load(name: str, path: Path) -> np.ndarray:
+def _fair(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
+    """ciFAIR-10's test images and labels, from a batch in the form of CIFAR-10's."""
+    path = (folder / "ciFAIR-10" if (folder / "ciFAIR-10").is_dir() else folder) / "test_batch"
+    _check_there(name, path)
+    with path.open("rb") as file:
+        content = file.read(LARGEST_BATCH)
+    batch: dict[str, Any] = read_official_pickle(content, CIFAIR_MD5, f"{name}: {path}")
+    return batch["data"].reshape(-1, *SHAPE).transpose(0, 2, 3, 1), np.array(batch["labels"])
+
+
+def _check_there(name: str, path: Path) -> None:
     if not path.is_file():
         raise DataError(
             f"{name}: there is no {path.name} in {path.parent}. It is at {WHERE[name]}; name its folder with "
             "--data-dir."
         )
+
+
+def _load(name: str, path: Path) -> np.ndarray:
+    _check_there(name, path)
     try:
         return np.asarray(np.load(path, allow_pickle=False))
     except (OSError, ValueError, EOFError) as error:

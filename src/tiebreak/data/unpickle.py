@@ -12,8 +12,18 @@ import numpy as np
 
 from tiebreak.errors import DataError
 
+
+def _latin1(text: str, encoding: str) -> bytes:
+    """How Python 3 writes bytes in a pickle that Python 2 can read."""
+    if encoding != "latin1":
+        raise pickle.UnpicklingError(f"{encoding} is not for pickles")
+    return text.encode("latin1")
+
+
 _ALLOWED = {
     ("numpy.core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("numpy._core.multiarray", "_reconstruct"): np.empty(0).__reduce__()[0],
+    ("_codecs", "encode"): _latin1,
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
 }
@@ -27,7 +37,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def read_official_pickle(content: bytes, md5: str, name: str) -> dict[str, object]:
-    """The dictionary in a pickle of Python 2; byte strings become strings of Latin-1.
+    """The dictionary in a pickle; byte strings of Python 2, and all keys, become strings of Latin-1.
 
     Raises: DataError (naming `name`) if the content has another MD5 sum; then nothing of it is read.
     """
@@ -36,4 +46,5 @@ def read_official_pickle(content: bytes, md5: str, name: str) -> dict[str, objec
             f"{name}: not the official file (its MD5 sum differs), and another pickle is not opened, "
             "as it could run code. Take the official file, or save the images as arrays:FILE.npz."
         )
-    return dict(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+    value = dict(_Unpickler(io.BytesIO(content), encoding="latin1").load())
+    return {key.decode("latin1") if isinstance(key, bytes) else key: each for key, each in value.items()}

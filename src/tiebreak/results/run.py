@@ -21,12 +21,20 @@ class History(TypedDict):
     val_acc: list[float]
 
 
+def best_epoch(history: History) -> int:
+    """The epoch, from 1, of the highest validation accuracy: of equal ones that of the lowest loss, or the
+    first.
+    """
+    scores = list(zip(history["val_acc"], (-loss for loss in history["val_loss"]), strict=True))
+    return 1 + scores.index(max(scores))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Trial:
     """One point of a search."""
 
     values: dict[str, float]  # of the settings that were searched
-    val_acc: float | None  # after its last epoch; None: it failed
+    val_acc: float | None  # after its last or kept epoch; None: it failed
     val_loss: float | None
     test_acc: float | None  # of a trial that was trained to the end
     epochs: int  # that it was trained
@@ -81,6 +89,7 @@ class Run:
     val_probs: Float32[np.ndarray, "V K"] | None = None
     val_truth: Int64[np.ndarray, " V"] | None = None  # other images for each seed
     history: History | None = None
+    kept_epoch: int | None = None  # whose weights were kept and tested, from 1; None: the last one's
     cost: Cost | None = None
     timing: Timing | None = None
     scores: Float64[np.ndarray, " M"] | None = None  # more is better; then there are no answers but zeros
@@ -90,6 +99,12 @@ class Run:
     def correct(self, truth: Int64[np.ndarray, " M"]) -> Bool[np.ndarray, " M"]:
         """Which test images were classified correctly."""
         return self.answers == truth
+
+    def curve_at_end(self, curve: str) -> float | None:
+        """A curve's value after the epoch that was kept; None without curves."""
+        if self.history is None:
+            return None
+        return self.history[curve][(self.kept_epoch or 0) - 1]  # type: ignore[literal-required]
 
     def values(self, truth: Int64[np.ndarray, " M"]) -> Float64[np.ndarray, " M"]:
         """What was reached on each test image: the score, or 1 where it was classified correctly, else 0."""

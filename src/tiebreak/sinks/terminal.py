@@ -142,11 +142,16 @@ def _show_bar(events: Iterator[Event], study: Study, console: Console) -> Iterat
                 estimate.left[event.run.label] -= event.news.epoch - 1
                 progress.console.print(f"{name} {escape(str(event.news))}", highlight=False)
             else:
-                if event.news.reused_from:
-                    finished_epochs += event.run.epochs
-                    estimate.left[label] -= event.run.epochs
+                skipped = event.run.epochs - _epochs_trained_now(event.news)
+                finished_epochs += skipped
+                estimate.left[label] -= skipped
                 progress.console.print(f"{name}: {escape(outcome(event.news))}", highlight=False)
             yield event
+
+
+def _epochs_trained_now(record: RunRecord) -> int:
+    """Those that went by as events before a run's end: none of a run that is used again."""
+    return len(record.history["val_acc"]) if record.history and not record.reused_from else 0
 
 
 def _progress_text(event: Event, roomy: bool) -> str:
@@ -167,7 +172,9 @@ def outcome(record: RunRecord) -> str:
     """How a run ended, in one line."""
     if record.status == "failed":
         return f"failed: {record.reason}"
-    val_acc = record.history["val_acc"][-1] if record.history else float("nan")
+    val_acc = record.history["val_acc"][(record.kept_epoch or 0) - 1] if record.history else float("nan")
     seconds = record.timing.train_seconds if record.timing else float("nan")
     text = f"val acc {val_acc:.4f}, test acc {record.test_acc:.4f}, trained {seconds:.1f} s"
+    if record.history and record.kept_epoch:
+        text += f", epoch {record.kept_epoch} of {len(record.history['val_acc'])} kept"
     return f"used again from {record.reused_from}: {text}" if record.reused_from else f"finished: {text}"

@@ -202,6 +202,8 @@ class Study(Settings):
         labels = [contender.label for contender in self.contenders]
         if self.equal is not None and self.equal.of not in (None, *labels):
             raise ValueError(f"equal: {self.equal.of!r} is no contender; choose from {', '.join(labels)}")
+        if self.equal is not None and any(contender.recipe.patience for contender in self.contenders):
+            raise ValueError("an equal budget is spent to its end; leave out patience (early stopping)")
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(
                 f"the baseline {self.baseline!r} is no contender; choose from {', '.join(labels)}"

@@ -55,12 +55,15 @@ class StudyHeader(Settings):
 class RunRecord(Settings):
     """The content of run.json. Schema version 1 had neither `identity` nor what follows it."""
 
+    added_since = frozenset(("kept_epoch",))
+
     schema_version: int = SCHEMA_VERSION
     contender: str
     seed: Seed
     status: Literal["finished", "failed"]
     reason: str | None = None  # why it failed
     history: History | None = None
+    kept_epoch: int | None = None  # whose weights were kept and tested, from 1; None: the last one's
     test_loss: float | None = None
     test_acc: float | None = None
     cost: Cost | None = None
@@ -87,4 +90,4 @@ def is_complete(run: RunRecord) -> bool:
     if run.history is None or None in (run.test_loss, run.test_acc, run.cost, run.timing):
         return False
     lengths = {len(run.history[name]) for name in ("train_loss", "train_acc", "val_loss", "val_acc")}
-    return len(lengths) == 1 and 0 not in lengths
+    return len(lengths) == 1 and 1 <= (run.kept_epoch or 1) <= min(lengths)

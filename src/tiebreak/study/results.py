@@ -98,10 +98,14 @@ def in_words(contender: Contender, searched: Collection[str] = ()) -> str:
     recipe, usual = contender.recipe, Recipe()
     name = {"adam": "Adam", "adamw": "AdamW", "sgd": "SGD", "muon": "Muon"}[recipe.optimizer]
     told = [f"{recipe.epochs} epoch{'s' if recipe.epochs > 1 else ''}", name]
+    if recipe.patience:
+        told[0] = f"up to {told[0]}, early stopping with patience {recipe.patience}"
     if "lr" not in searched:
         told.append(f"lr {recipe.lr:g}")
     for field, value in recipe:
-        if field not in ("epochs", "optimizer", "lr", *searched) and value != getattr(usual, field):
+        if field not in ("epochs", "patience", "optimizer", "lr", *searched) and value != getattr(
+            usual, field
+        ):
             told.append(_setting_in_words(field, value))
     if contender.train_fraction < 1:
         told.append(f"{contender.train_fraction:.3g} of the training images")
@@ -124,6 +128,7 @@ def _run(stored: StoredStudy, record: RunRecord) -> Run:
         val_probs=predictions.val_probs,
         val_truth=predictions.val_labels,
         history=record.history,
+        kept_epoch=record.kept_epoch,
         cost=record.cost,
         timing=record.timing,
         tuned=record.tuned,

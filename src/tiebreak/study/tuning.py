@@ -13,7 +13,7 @@ from pathlib import Path
 
 from tiebreak.data.dataset import ImageDataset
 from tiebreak.errors import CheckpointError, StudyError
-from tiebreak.results.run import History, Trial, Tuned
+from tiebreak.results.run import History, Trial, Tuned, best_epoch
 from tiebreak.sealed import read_sealed
 from tiebreak.study.driver import Event, check_plan, run_study
 from tiebreak.study.environment import describe_environment
@@ -167,11 +167,25 @@ def choose(study: Study, stored: StoredStudy, tuning: Tuning) -> dict[str, RunRe
 
 
 def _score(stored: StoredStudy, label: str, seed: int, epoch: int) -> tuple[float, float]:
-    """Validation accuracy and minus the loss after an epoch; a trial that failed before it is the worst."""
+    """Validation accuracy and minus the loss after an epoch, or after the best up to it if that is kept.
+
+    A trial that failed before it is the worst.
+    """
     history, _ = _trained(stored, label, seed)
-    if history is None or len(history["val_acc"]) < epoch:
+    record = stored.runs[label].get(seed)
+    stopped_itself = record is not None and record.kept_epoch is not None
+    if history is None or (len(history["val_acc"]) < epoch and not stopped_itself):
         return (-1.0, 0.0)
-    return history["val_acc"][epoch - 1], -history["val_loss"][epoch - 1]
+    kept = _kept_index(stored, label, history, epoch)
+    return history["val_acc"][kept], -history["val_loss"][kept]
+
+
+def _kept_index(stored: StoredStudy, label: str, history: History, epoch: int | None = None) -> int:
+    """Where the curves of a trial say what its weights reached, had it ended after `epoch`: from 0."""
+    if not stored.study.contender(label).recipe.patience:
+        return len(history["val_acc"][:epoch]) - 1
+    so_far = {curve: values[:epoch] for curve, values in history.items()}  # type: ignore[index]
+    return best_epoch(so_far) - 1  # type: ignore[arg-type]
 
 
 def _trained(stored: StoredStudy, label: str, seed: int) -> tuple[History | None, float]:
@@ -198,10 +212,11 @@ def _tried(stored: StoredStudy, label: str, point: dict[str, float]) -> Trial:
     record, (history, seconds) = stored.runs[label].get(seed), _trained(stored, label, seed)
     failed = record is not None and record.status == "failed"
     last = None if failed or not history or not history["val_acc"] else history
+    kept = _kept_index(stored, label, last) if last else 0
     return Trial(
         values=point,
-        val_acc=last and last["val_acc"][-1],
-        val_loss=last and last["val_loss"][-1],
+        val_acc=last and last["val_acc"][kept],
+        val_loss=last and last["val_loss"][kept],
         test_acc=record.test_acc if record is not None else None,
         epochs=len(history["val_acc"]) if history else 0,
         seconds=seconds,

@@ -175,6 +175,7 @@ def write_run(
         seed=seed,
         status="finished",
         history=result.history,
+        kept_epoch=result.kept_epoch,
         test_loss=result.test_loss,
         test_acc=result.test_acc,
         cost=result.cost,

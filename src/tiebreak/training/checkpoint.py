@@ -20,8 +20,9 @@ from torch.optim.swa_utils import AveragedModel
 
 from tiebreak.errors import CheckpointError, ModelError
 from tiebreak.models.weights import load_weights
+from tiebreak.results.run import best_epoch
 from tiebreak.rng import global_states, set_global_states
-from tiebreak.training.loop import EpochResult, RunningMean, StepResult
+from tiebreak.training.loop import EpochResult, RunningMean, StepResult, history_of
 from tiebreak.training.placement.device import processor_name
 from tiebreak.training.placement.micro_batches import FrugalStep
 from tiebreak.training.placement.placement import Machine, Placement
@@ -73,6 +74,7 @@ class CheckpointHeader(BaseModel):
     epochs: tuple[EpochResult, ...]
     model: Any
     averaged: Any = None
+    best: Any = None
     optimizer: Any
     scheduler: Any
 
@@ -83,6 +85,7 @@ class RunState:
 
     model: nn.Module
     averaged: AveragedModel | None = None  # the mean of the weights of all steps, which is what is judged
+    best: dict[str, Tensor] | None = None  # what was judged after the best epoch so far, where that is kept
     optimizer: torch.optim.Optimizer
     scheduler: LRScheduler | None
     streams: dict[str, torch.Generator]  # that the batches draw from
@@ -101,6 +104,14 @@ class RunState:
     def judged(self) -> nn.Module:
         """The model that validation and test are asked of."""
         return self.averaged.module if self.averaged else self.model
+
+    def end_epoch(self, result: EpochResult, keep_best: bool) -> None:
+        """Take in the epoch; with `keep_best`, what is judged, if it was the best so far."""
+        self.epochs.append(result)
+        if keep_best and best_epoch(history_of(self.epochs)) == result.epoch:
+            self.best = {name: tensor.clone() for name, tensor in self.judged.state_dict().items()}
+        self.here = StepResult.before(result.epoch + 1, self.here.running.loss_sum.device)
+        self.note_streams()
 
     def note_streams(self) -> None:
         """Remember the streams as they stand: an epoch is about to begin."""
@@ -143,6 +154,7 @@ def save_state(state: RunState, device: torch.device, run: dict[str, Any]) -> Ch
         epochs=tuple(state.epochs),
         model=_pack(state.model.state_dict(), "model", tensors),
         averaged=_pack(_average_of(state), "averaged", tensors),
+        best=_pack(state.best, "best", tensors),
         optimizer=_pack(state.optimizer.state_dict(), "optimizer", tensors),
         scheduler=_pack(scheduler, "scheduler", tensors),
     )
@@ -173,6 +185,7 @@ def restore_state(state: RunState, device: torch.device, run: dict[str, Any], co
             average = _unpack(header.averaged, tensors)
             load_weights(state.averaged.module, average["weights"])
             state.averaged.n_averaged.copy_(average["count"])
+        state.best = _unpack(header.best, tensors)
         state.optimizer.load_state_dict(_unpack(header.optimizer, tensors))
         if state.scheduler:
             state.scheduler.load_state_dict(_unpack(header.scheduler, tensors))

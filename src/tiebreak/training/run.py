@@ -20,7 +20,8 @@ from tiebreak.errors import DivergedError
 from tiebreak.models.catalog import is_builtin
 from tiebreak.models.cost import model_cost
 from tiebreak.models.users_code import users_code
-from tiebreak.results.run import Cost, History, Predictions, Timing, accuracy, mean_loss
+from tiebreak.models.weights import load_weights
+from tiebreak.results.run import Cost, History, Predictions, Timing, accuracy, best_epoch, mean_loss
 from tiebreak.rng import global_stream, in_global_stream
 from tiebreak.training.checkpoint import (
     Checkpoint,
@@ -48,6 +49,7 @@ from tiebreak.training.recipe.optimiser import (
     make_optimizer,
     make_scheduler,
 )
+from tiebreak.training.recipe.recipe import Recipe
 from tiebreak.training.spec import RunSpec, initial_model, run_images
 
 EVAL_BATCH_SIZE = 500
@@ -69,6 +71,7 @@ class RunResult:
     micro_batches: int = 1  # that a batch was cut into to fit the device's memory
     placement: Placement
     machine: Machine
+    kept_epoch: int | None = None  # whose weights these are, from 1; None: the last one's
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +165,7 @@ def _train_run(
             if checkpoint is not None:
                 yield restore_state(state, device, bench.run, checkpoint)
             yield from _train(bench, data, checkpoint_seconds, stop)
-            if state.here.epoch > spec.recipe.epochs:
+            if is_trained(state, spec.recipe):
                 yield _result(bench)
 
 
@@ -217,6 +220,13 @@ def prepare_run(
     )
 
 
+def is_trained(state: RunState, recipe: Recipe) -> bool:
+    """Whether its last epoch is done, or as many as `patience` says brought nothing better."""
+    done = state.here.epoch - 1
+    waited = recipe.patience and done and done - best_epoch(history_of(state.epochs)) >= recipe.patience
+    return done >= recipe.epochs or bool(waited)
+
+
 def _fit(bench: Bench) -> Iterator[StepResult | EpochResult]:
     state = bench.state
     return fit_steps(
@@ -245,15 +255,13 @@ def _train(
     """
     state = bench.state
     reported = saved = time.perf_counter()
-    for result in _fit(bench):
+    for result in _fit(bench) if not is_trained(state, bench.spec.recipe) else ():
         now, stopping = time.perf_counter(), stop.is_set()
         at_end = isinstance(result, EpochResult)
         if isinstance(result, EpochResult):
             check_finite(bench, data, result.train_loss, result.val_loss)
             yield result
-            state.epochs.append(result)
-            state.here = StepResult.before(result.epoch + 1, bench.device)
-            state.note_streams()
+            state.end_epoch(result, keep_best=bool(bench.spec.recipe.patience))
         else:
             state.here = result
         if at_end or stopping or now - saved >= checkpoint_seconds:
@@ -266,7 +274,7 @@ def _train(
         elif now - reported >= SECONDS_BETWEEN_REPORTS:
             yield _progress(bench, data)
             reported = now
-        if stopping:
+        if stopping or (at_end and is_trained(state, bench.spec.recipe)):
             return
 
 
@@ -339,6 +347,8 @@ def _place(step: StepResult) -> str:
 
 def _result(bench: Bench) -> RunResult:
     state = bench.state
+    if state.best is not None:
+        load_weights(state.judged, state.best)
     started = time.perf_counter()
     predictions = _predict_parts(
         state.judged, bench.val, bench.test, bench.placement, bench.spec.recipe.tta == "mirror"
@@ -352,6 +362,7 @@ def _result(bench: Bench) -> RunResult:
     )
     return RunResult(
         history=history_of(state.epochs),
+        kept_epoch=best_epoch(history_of(state.epochs)) if bench.spec.recipe.patience else None,
         predictions=predictions,
         test_loss=mean_loss(predictions.test_probs, predictions.test_labels),
         test_acc=accuracy(predictions.test_probs, predictions.test_labels),

@@ -101,12 +101,12 @@ def measured_values(results: Results) -> dict[str, dict[str, Values]]:
 
 
 def _curves(runs: dict[int, Run]) -> dict[str, Values]:
-    last = {seed: run.history for seed, run in runs.items() if run.history is not None}
-    return {
-        "val_acc": {seed: at["val_acc"][-1] for seed, at in last.items()},
-        "val_loss": {seed: at["val_loss"][-1] for seed, at in last.items()},
-        "gap": {seed: at["train_acc"][-1] - at["val_acc"][-1] for seed, at in last.items()},
-    }
+    train_acc, val_acc, val_loss = (
+        {seed: value for seed, run in runs.items() if (value := run.curve_at_end(curve)) is not None}
+        for curve in ("train_acc", "val_acc", "val_loss")
+    )
+    gap = {seed: train_acc[seed] - accuracy for seed, accuracy in val_acc.items()}
+    return {"val_acc": val_acc, "val_loss": val_loss, "gap": gap}
 
 
 def _costs(runs: dict[int, Run]) -> dict[str, Values]:

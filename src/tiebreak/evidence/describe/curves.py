@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from jaxtyping import Float64
 
 from tiebreak.errors import EvidenceError
 from tiebreak.results.run import History
@@ -20,6 +21,12 @@ class Overfitting:
     gap_last: float
 
 
+def stacked(runs: Sequence[History], curve: str) -> Float64[np.ndarray, "seeds epochs"]:
+    """One curve of several runs, up to the epoch at which the first of them stopped."""
+    epochs = min(len(run["val_loss"]) for run in runs)
+    return np.array([run[curve][:epochs] for run in runs], dtype=np.float64)  # type: ignore[literal-required]
+
+
 def find_overfitting(runs: Sequence[History]) -> Overfitting | None:
     """The epoch of the lowest mean validation loss, if it is higher at the end in every seed; else None.
 
@@ -29,17 +36,13 @@ def find_overfitting(runs: Sequence[History]) -> Overfitting | None:
     """
     if not runs:
         raise EvidenceError("learning curves need at least 1 finished run, got 0.")
-    curves = {
-        name: np.array([run[name] for run in runs])
-        for name in ("train_loss", "train_acc", "val_loss", "val_acc")
-    }
-    val_loss, train_loss = curves["val_loss"], curves["train_loss"]
+    val_loss, train_loss = stacked(runs, "val_loss"), stacked(runs, "train_loss")
     best = int(val_loss.mean(axis=0).argmin())
     rises = bool((val_loss[:, -1] > val_loss[:, best]).all())
     falls = bool(train_loss[:, -1].mean() < train_loss[:, best].mean())
     if not (rises and falls):
         return None
-    gap = (curves["train_acc"] - curves["val_acc"]).mean(axis=0)
+    gap = (stacked(runs, "train_acc") - stacked(runs, "val_acc")).mean(axis=0)
     return Overfitting(
         epoch=best + 1,
         val_loss_best=float(val_loss[:, best].mean()),

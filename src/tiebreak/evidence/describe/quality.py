@@ -30,11 +30,12 @@ class ContenderSummary:
     missing: tuple[int, ...]  # seeds not run yet
     test_acc: Spread  # or the mean score, where scores are what was measured
     measure: Measure = Measure.CLASSES  # what test_acc is of
-    train_acc: Spread | None = None  # of the last epoch, measured while it ran
-    val_acc: Spread | None = None  # after the last epoch
+    train_acc: Spread | None = None  # of the last or kept epoch, measured while it ran
+    val_acc: Spread | None = None  # after that epoch
     val_loss: Spread | None = None
     test_loss: Spread | None = None
     gap: Spread | None = None  # generalisation gap: train_acc - val_acc
+    epochs: Spread | None = None  # that its runs trained
     train_seconds: Spread | None = None  # of a run's training epochs
     images_per_second: Spread | None = None  # while training
     cost: Cost | None = None
@@ -70,6 +71,7 @@ def _summarise(results: Results, label: str) -> ContenderSummary:
         val_loss=_of_all(val_loss, runs),
         test_loss=_of_all(losses, runs),
         gap=_of_all([train - val for train, val in zip(train_acc, val_acc, strict=True)], runs),
+        epochs=_of_all([float(len(run.history["val_acc"])) for run in runs if run.history], runs),
         train_seconds=_of_all([timing.train_seconds for timing in timings], runs),
         images_per_second=_of_all([timing.images_per_second for timing in timings], runs),
         cost=runs[0].cost,
@@ -82,5 +84,5 @@ def _of_all(values: list[float], runs: list[Run]) -> Spread | None:
 
 
 def _last(runs: list[Run], curve: str) -> list[float]:
-    """The last epoch's value of one curve, a run each."""
-    return [run.history[curve][-1] for run in runs if run.history]  # type: ignore[literal-required]
+    """The value of one curve after the epoch that was kept, a run each."""
+    return [value for run in runs if (value := run.curve_at_end(curve)) is not None]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
+from tiebreak.evidence.describe.curves import stacked
 from tiebreak.report.figures.style import as_text, legend_beside, save_figure
 from tiebreak.report.palette import COLOURS, contender_colours
 from tiebreak.results.run import History
@@ -29,7 +30,7 @@ def plot_history(
     colours = {"train": COLOURS[1], "val": COLOURS[0]}
     for axes, quantity, name in ((left, "loss", "Loss"), (right, "acc", "Accuracy")):
         lines = [
-            _draw_band(axes, _curves(runs, f"{part}_{quantity}"), colour) for part, colour in colours.items()
+            _draw_band(axes, stacked(runs, f"{part}_{quantity}"), colour) for part, colour in colours.items()
         ]
         _label(axes, name, f"{title}: {name.lower()}" if title else name)
     legend_beside(right, lines, list(colours))
@@ -50,7 +51,7 @@ def plot_comparison(
         (right, "val_loss", "Validation loss"),
     ):
         lines = [
-            _draw_band(axes, _curves(_as_list(runs), curve), colours[label])
+            _draw_band(axes, stacked(_as_list(runs), curve), colours[label])
             for label, runs in histories.items()
         ]
         _label(axes, name, name)
@@ -80,10 +81,6 @@ def save_figures(
 
 def _as_list(histories: History | Sequence[History]) -> list[History]:
     return list(histories) if isinstance(histories, Sequence) else [histories]
-
-
-def _curves(runs: Sequence[History], curve: str) -> np.ndarray:
-    return np.array([run[curve] for run in runs])  # type: ignore[literal-required]
 
 
 def _two_axes(ax: Iterable[Axes] | None) -> AxesPair:

@@ -243,13 +243,13 @@ function curves(quantity, title, scale) {
   for (const c of shown())
     for (const part of parts) {
       const runs = c.curves[`${part}_${quantity}`].map((run) => run.map((value) => scale * value));
-      const epochs = range(runs[0].length).map((i) => i + 1), at = (i) => runs.map((run) => run[i]);
+      const epochs = range(Math.min(...runs.map((run) => run.length))).map((i) => i + 1), at = (i) => runs.map((run) => run[i]);
       const dash = part === "val" ? "solid" : "dash", name = plain(`${c.label}, ${part}`);
       const bound = (pick) => epochs.map((_, i) => pick(...at(i)));
       const edge = { type: "scatter", mode: "lines", x: epochs, line: { width: 0 }, hoverinfo: "skip", showlegend: false };
       if (runs.length > 1) traces.push({ ...edge, y: bound(Math.min) }, { ...edge, y: bound(Math.max), fill: "tonexty", fillcolor: faint(c.colour, 0.15) });
       if (singles) runs.forEach((run, s) => traces.push({
-        type: "scatter", mode: "lines", x: epochs, y: run, line: { color: c.colour, width: 1, dash }, opacity: 0.6,
+        type: "scatter", mode: "lines", x: run.map((_, i) => i + 1), y: run, line: { color: c.colour, width: 1, dash }, opacity: 0.6,
         showlegend: false, hovertemplate: `${name}, seed ${c.seeds[s]}: %{y:.3f}<extra></extra>`,
       }));
       const means = epochs.map((_, i) => mean(at(i)));
@@ -266,7 +266,7 @@ function curves(quantity, title, scale) {
         });
       }
     }
-  const last = Math.max(...DATA.contenders.map((c) => c.curves.val_loss[0].length));
+  const last = Math.max(...DATA.contenders.flatMap((c) => c.curves.val_loss.map((run) => run.length)));
   return [traces, {
     height: 340, yaxis: axis(title, scale === 100 ? SHARE : {}),
     xaxis: axis("epoch", { dtick: last > 12 ? undefined : 1, range: [0.8, last + 0.2], zeroline: false }),
