@@ -70,3 +70,21 @@ def test_a_folder_without_a_study_is_an_error(tiebreak):
     done = tiebreak("check", "nowhere", "cnn > mlp")
     assert done.status == 2
     assert "nowhere: no such folder" in done.stderr
+
+
+def test_a_study_as_markdown_and_latex_for_a_paper(study, tiebreak):
+    table = tiebreak("report", study, "--markdown")
+    assert table.status == 0
+    assert table.stdout.startswith("| contender | val acc | test acc |")
+    assert "\n- cnn beats mlp by " in table.stdout
+    factors = "the seed (initial weights, split, order, augmentation), 4 a contender, and the choice of 2,000"
+    assert f"Factors of variability: {factors} test examples. " in table.stdout
+    assert "Not covered: the choice of hyperparameters and of the training images." in table.stdout
+    paper = tiebreak("report", study, "--latex")
+    assert paper.status == 0
+    assert r"\begin{tabular}" in paper.stdout and r"\end{tabular}" in paper.stdout
+    assert r"cnn beats mlp by " in paper.stdout and r"95\% CI" in paper.stdout
+    assert "|" not in paper.stdout
+    both = tiebreak("report", study, "--latex", "--markdown")
+    assert (both.status, both.stdout) == (2, "")
+    assert "stdout holds one form; give one of --json, --markdown and --latex." in both.stderr

@@ -124,6 +124,8 @@ def test_numbers_of_a_paper(tiebreak):
     status, out, _ = tiebreak("judge", "--numbers", "resnet 93.1, vit 92.8, n=10000", "--json")
     (pair,) = json.loads(out)["pairs"]
     assert pair["best"]["p_value"] < 0.05 < pair["worst"]["p_value"]
+    status, _, err = tiebreak("judge", "--numbers", "a 1, b 2, n=3", "--latex")
+    assert status == 2 and "--markdown and --latex tell what predictions on one data set show" in err
     status, _, err = tiebreak("judge", "a.csv", "--numbers", "a 1, b 2, n=3")
     assert (status, err.count("\n")) == (2, 1)
 

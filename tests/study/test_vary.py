@@ -9,13 +9,15 @@ from scipy.special import stdtrit
 
 from tiebreak.actions.judge import judge
 from tiebreak.actions.run import run
-from tiebreak.data.subset import redraw
-from tiebreak.errors import StudyError
+from tiebreak.data.subset import disjoint_part, redraw
+from tiebreak.errors import DataError, StudyError
 from tiebreak.evidence.compare.comparison import with_data_part
 from tiebreak.evidence.compare.interval import Part, data_variance, half_width, p_value
 from tiebreak.evidence.compare.pair import compare_predictions
 from tiebreak.evidence.compare.predict import chance_of_deciding
+from tiebreak.report.text.paper import checklist
 from tiebreak.rng import stream
+from tiebreak.study.driver import plan_tasks
 from tiebreak.study.plan import Execution, Study, parse_contender
 from tiebreak.study.store import read_study
 from tiebreak.study.study_file import interpret
@@ -72,6 +74,10 @@ def test_the_interval_has_a_third_part(tmp_path: Path) -> None:
     assert comparison.ci_high - comparison.ci_low >= plain.ci_high - plain.ci_low
     assert "with other training images" in judgement.sentence
     assert "from training images" in str(found)
+    answer = checklist(found.results, found.judgements)
+    assert "4 a contender, training images drawn anew, and the choice of" in answer
+    assert "a third part for the training images" in answer
+    assert answer.endswith("Not covered: the choice of hyperparameters.")
     there = read_study(folder / "redrawn")
     assert all(record.status == "finished" for runs in there.runs.values() for record in runs.values())
 
@@ -129,9 +135,52 @@ def test_before_it_is_trained_nothing_is_claimed(tmp_path: Path) -> None:
             'vary = "data" is for a fixed number of seeds and recipes that are given',
         ),
         ({"vary": "data", "seeds": 1}, 'vary = "data" needs at least 2 seeds'),
-        ({"vary": "seeds"}, "vary: input should be 'data', got 'seeds'"),
+        ({"vary": "seeds"}, "vary: input should be 'data' or 'disjoint', got 'seeds'"),
     ],
 )
 def test_what_cannot_be_varied_is_refused(settings: dict[str, object], message: str) -> None:
     with pytest.raises(StudyError, match=message):
         interpret({"contenders": ["linear", "mlp"]}, settings)
+
+
+def test_parts_are_disjoint_of_one_size_and_balanced() -> None:
+    part = tiny_images().train
+    parts = [disjoint_part(part, number, 4, stream(0, "part")) for number in range(4)]
+    chosen = [set(each.indices.tolist()) for each in parts if each.indices is not None]
+    assert [len(each) for each in chosen] == [len(part) // 4] * 4
+    assert len(set.union(*chosen)) == 4 * (len(part) // 4)
+    for each in parts:
+        counts = torch.bincount(each.targets)
+        assert counts.max() - counts.min() <= 2
+    with pytest.raises(
+        DataError, match=r"disjoint parts are 2 each: fewer than classes\. Ask for fewer seeds"
+    ):
+        disjoint_part(part, 0, len(part) // 2, stream(0, "part"))
+
+
+def test_no_two_seeds_share_training_images_and_the_sentence_says_so(tmp_path: Path) -> None:
+    study, data = study_of(vary="disjoint"), tiny_images()
+    tasks = plan_tasks(study, 30)
+    images = [run_images(tasks["linear", seed].spec, data) for seed in study.seeds]
+    used = [set(each.train.indices.tolist()) for each in images]
+    assert sum(map(len, used)) == len(set.union(*used))
+    assert all(torch.equal(each.val.indices, images[0].val.indices) for each in images)
+    assert not set.union(*used) & set(images[0].val.indices.tolist())
+    found = run(study, SERIAL, tmp_path / "study", data)
+    (judgement,) = found.judgements
+    comparison, truth = judgement.verdict.comparison, found.results.examples.truth
+    a, b = (found.results.of(label) for label in (judgement.a, judgement.b))
+    plain = compare_predictions(*(np.stack([r.correct(truth) for r in one.runs.values()]) for one in (a, b)))
+    assert (comparison.ci_low, comparison.ci_high) == (plain.ci_low, plain.ci_high)
+    assert comparison.data_variance is None
+    assert "with other training images" in judgement.sentence
+    size = (len(data.train) - 30) // 4
+    assert f"{size} training images of its own for each seed" in str(judgement.scope)
+    assert not (tmp_path / "study" / "redrawn").exists()
+    with pytest.raises(StudyError, match="seeds"):  # whose parts would be others
+        run(study.model_copy(update={"seeds": tuple(range(5))}), SERIAL, tmp_path / "study", data)
+
+
+def test_disjoint_parts_are_for_seeds_that_are_known_beforehand() -> None:
+    with pytest.raises(StudyError, match='vary = "disjoint" is for a fixed number of seeds'):
+        interpret({"contenders": ["mlp", "cnn"], "seeds": "auto"}, {"vary": "disjoint"})

@@ -73,7 +73,7 @@ def dry_run(
     count = runs_of_contender(study)
     with thread_count(execution.threads):
         for contender in study.contenders:
-            taken[contender.label] = _seconds_of_run(contender, data, val_size, execution)
+            taken[contender.label] = _seconds_of_run(study, contender, data, val_size, execution)
             disk += count * _bytes_of_run(contender, data, val_size)
     seconds = count * sum(taken.values())
     return DryRun(
@@ -92,14 +92,16 @@ def runs_of_contender(study: Study) -> int:
     count = len(study.seeds)
     if study.tune is not None:
         count = len(study.blocks) * study.tune.trials + len(study.seeds) - len(study.blocks)
-    return count * (2 if study.vary else 1)
+    return count * (2 if study.vary == "data" else 1)
 
 
-def _seconds_of_run(contender: Contender, data: ImageDataset, val_size: int, execution: Execution) -> float:
+def _seconds_of_run(
+    study: Study, contender: Contender, data: ImageDataset, val_size: int, execution: Execution
+) -> float:
     device = choose_device(execution.device)
     with users_code(f"{contender.model} fails in a probe of its speed"):
         training, looking = probe(contender, data, device, choose_precision(execution.precision, device))
-    images = (len(data.train) - val_size) * contender.train_fraction
+    images = study.images_of_run(contender, len(data.train) - val_size)
     an_epoch = images * training + val_size * looking
     return contender.recipe.epochs * an_epoch + (len(data.test) + val_size) * looking
 

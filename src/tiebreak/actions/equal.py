@@ -70,7 +70,7 @@ def _epochs_there(study: Study, folder: Path) -> dict[str, int] | None:
 def epoch_cost(contender: Contender, study: Study, data: ImageDataset, execution: Execution) -> float:
     """What an epoch of a contender costs, in the unit of the study's budget."""
     assert study.equal is not None
-    images = (len(data.train) - data.val_size(study.data.val_size)) * contender.train_fraction
+    images = study.images_of_run(contender, len(data.train) - data.val_size(study.data.val_size))
     if study.equal.what is Budget.EPOCHS:
         return 1.0
     if study.equal.what is Budget.STEPS:

@@ -190,7 +190,7 @@ def say_where(verdicts: Verdicts, console: Console) -> None:
 def training_flops(stored: "StoredStudy", contender: "Contender", cost: Cost, epochs: float) -> float:
     """Of a run of so many epochs: forward and backward passes over its training images."""
     data = stored.header.data
-    images = (data.train_images - data.val_images) * contender.train_fraction
+    images = stored.study.images_of_run(contender, data.train_images - data.val_images)
     return TRAINING_FLOPS * cost.flops * images * epochs
 
 
@@ -203,7 +203,7 @@ def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:
     spent = {}
     for summary in verdicts.contenders:
         contender = stored.study.contender(summary.label)
-        images = (data.train_images - data.val_images) * contender.train_fraction
+        images = stored.study.images_of_run(contender, data.train_images - data.val_images)
         epochs, cost = contender.recipe.epochs, summary.cost  # which early stopping cannot shorten here
         spent[summary.label] = {
             "epochs": epochs,

@@ -82,7 +82,7 @@ def steps_to_train(
     else:
         events = run_study(study, data, folder, execution, seeds, stop)
         yield Step(title="", study=study.model_copy(update={"seeds": seeds}), events=events)
-    if study.vary is not None:
+    if study.vary == "data":
         place, studies = folder / REDRAWN, folder.parent
         events = run_study(study.redrawn, data, place, execution, stop=stop, studies=studies)
         yield Step(title="Training images drawn anew", study=study.redrawn, events=events)

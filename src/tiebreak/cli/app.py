@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from tiebreak.data.names import DEFAULT_DATASET
+from tiebreak.errors import StudyError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -107,6 +108,12 @@ def leave_if_incomplete(results: "Results") -> None:
     """End with 1, once everything is written, if a contender has no run that could be judged."""
     if results.without_runs:
         raise SystemExit(EXIT_INCOMPLETE)
+
+
+def check_forms(as_json: bool, markdown: bool, latex: bool) -> None:
+    """Stdout holds one form. Raises: StudyError if several are asked for."""
+    if as_json + markdown + latex > 1:
+        raise StudyError("stdout holds one form; give one of --json, --markdown and --latex.")
 
 
 def show_results(results: "Verdicts", as_json: bool, *, markdown: bool = False, latex: bool = False) -> None:

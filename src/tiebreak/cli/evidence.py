@@ -9,6 +9,7 @@ from tiebreak.cli.app import (
     EXIT_NOT_ENOUGH_DATA,
     EXIT_REFUTED,
     app,
+    check_forms,
     echo_json,
     leave_if_incomplete,
     make_console,
@@ -33,6 +34,7 @@ def report(
     """Table, verdict, figures and the page (report.html) of a study again, from its folder alone."""
     from tiebreak.actions.report import write_report
 
+    check_forms(as_json, markdown, latex)
     with make_console(stderr=True).status("Drawing figures and writing the page"):
         results = write_report(study)
     show_results(results, as_json, markdown=markdown, latex=latex)

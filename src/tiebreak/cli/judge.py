@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tiebreak.cli.app import app, echo_json, make_console, show_findings, show_where
+from tiebreak.cli.app import app, check_forms, echo_json, make_console, show_findings, show_where
 from tiebreak.cli.options import Json
 from tiebreak.errors import EvidenceError
 
@@ -107,7 +107,9 @@ def judge(
     Give one file for each model and seed, or a table with a row for each answer, or arrays.
     """
     settings = {name: value for name, value in locals().items() if name not in NO_SETTINGS}
+    check_forms(as_json, markdown, latex)
     if numbers is not None:
+        _check_one_data_set(markdown or latex)
         _judge_numbers(numbers, level, as_json, bool(files))
         return
     from tiebreak.actions.judge_files import (
@@ -125,6 +127,7 @@ def judge(
     reading = replace(make_reading(settings), labels=labels)
     judged = judge_told(results_of_files(find_files(files or []), reading), out)
     if isinstance(judged, OverAll):
+        _check_one_data_set(markdown or latex)
         _show_all(judged, as_json)
         return
     from tiebreak.actions.judged_page import draw_judged
@@ -135,6 +138,12 @@ def judge(
     for note in drawn.notes[len(judged.notes) :]:
         typer.echo(f"Note: {note}", err=True)
     show_where(drawn, stderr=as_json or markdown or latex)
+
+
+def _check_one_data_set(for_a_paper: bool) -> None:
+    """Raises: EvidenceError if Markdown or LaTeX is asked for where there is none."""
+    if for_a_paper:
+        raise EvidenceError("--markdown and --latex tell what predictions on one data set show; use --json.")
 
 
 def _judge_numbers(text: str, level: float, as_json: bool, with_files: bool) -> None:

@@ -85,7 +85,10 @@ SHARED: dict[str, Any] = {
     ],
     "vary": Annotated[
         str | None,
-        _study("data: train as many runs again on training images drawn anew, and count that luck, too."),
+        _study(
+            "data: train as many runs again on training images drawn anew, and count that luck, too; "
+            "disjoint: each seed trains on images of its own."
+        ),
     ],
     "equal": Annotated[
         str | None,

@@ -1,4 +1,4 @@
-"""Other training images: a fraction of them, or as many drawn anew."""
+"""Other training images: a fraction of them, as many drawn anew, or a part that no other seed has."""
 
 from dataclasses import replace
 
@@ -11,6 +11,27 @@ from tiebreak.errors import DataError
 def redraw(part: Part, generator: torch.Generator) -> Part:
     """As many images, drawn from the part with replacement, in its order: a bootstrap sample of it."""
     chosen = torch.randint(len(part), (len(part),), generator=generator).sort().values
+    return replace(part, indices=chosen if part.indices is None else part.indices[chosen])
+
+
+def disjoint_part(part: Part, number: int, of: int, generator: torch.Generator) -> Part:
+    """One of so many disjoint parts of a part's images, of one size and with every class in proportion.
+
+    Generators of the same state give the parts of one division; `number` counts from 0. Images that are left
+    over are in none.
+
+    Raises: DataError if there are fewer images than classes in each.
+    """
+    labels = part.targets
+    size, classes = len(labels) // of, len(labels.unique())
+    if size < classes:
+        raise DataError(
+            f"{len(labels):,} training images in {of} disjoint parts are {size} each: fewer than classes. "
+            "Ask for fewer seeds."
+        )
+    shuffled = torch.randperm(len(labels), generator=generator)
+    by_class = shuffled[labels[shuffled].argsort(stable=True)]
+    chosen = by_class[number::of][:size].sort().values
     return replace(part, indices=chosen if part.indices is None else part.indices[chosen])
 
 

@@ -2,8 +2,8 @@
 
 CIFAR-10.1 (Recht et al. 2018, arXiv:1806.00451), CIFAR-10-C (Hendrycks & Dietterich 2019, arXiv:1903.12261)
 and ciFAIR-10 (Barz & Denzler 2020, arXiv:1902.00423: CIFAR-10's test images without near-duplicates of
-training images) are read in the form in which they are published: NumPy arrays in .npy files, and a pickle with
-a known checksum.
+training images) are read in the form in which they are published: NumPy arrays in .npy files, and a pickle
+with a known checksum.
 
 Shape letters: N images, C channels, H height, W width.
 """

@@ -58,7 +58,7 @@ class Rule:
     baseline: str | None = None  # the contender that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
     pairing: Pairing = Pairing.PAIRED
-    vary: str | None = None  # "data": other training images are counted, too
+    vary: str | None = None  # "data", "disjoint": the luck of the training images is counted, too
     budget: str | None = None  # what every contender was to spend, in words
     tuning: str | None = None  # how every contender's recipe was found, in words; None: it was given
     blocks: tuple[tuple[int, ...], ...] | None = None  # seeds that share a search; None: each has its own

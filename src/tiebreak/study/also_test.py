@@ -95,7 +95,9 @@ def also_results(stored: StoredStudy, results: Results) -> Iterator[tuple[str, R
                     examples=Examples(
                         name=name, class_names=results.examples.class_names, truth=answers["labels"]
                     ),
-                    rule=replace(results.rule, vary=None),
+                    rule=replace(
+                        results.rule, vary=None if results.rule.vary == "data" else results.rule.vary
+                    ),
                     contenders=contenders,
                 ),
             )

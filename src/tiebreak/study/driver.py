@@ -260,6 +260,7 @@ def make_task(
             transforms=contender.transforms,
             train_fraction=contender.train_fraction,
             redraw=contender.redraw,
+            part=(study.seeds.index(seed), len(study.seeds)) if study.vary == "disjoint" else None,
             source=source,
         ),
     )

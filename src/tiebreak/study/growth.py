@@ -13,8 +13,10 @@ def only_grows(before: Study, now: Study) -> bool:
     """Whether two plans differ in nothing but further seeds at the end (of a fixed number) or more trials."""
     more_seeds = now.seeds[: len(before.seeds)] == before.seeds and len(now.seeds) > len(before.seeds)
     blocks = before.tune is not None and before.tune.searches is not None
-    if more_seeds and (before.looks is not None or now.looks is not None or blocks):
-        return False  # looks are declared beforehand, and other blocks would be other searches
+    if more_seeds and (before.looks is not None or now.looks is not None or blocks or now.vary == "disjoint"):
+        return (
+            False  # looks are declared beforehand, other blocks are other searches, other parts other images
+        )
     more_trials = before.tune is not None and now.tune is not None and now.tune.trials > before.tune.trials
     changes: dict[str, object] = {"seeds": before.seeds} if more_seeds else {}
     if more_trials and now.tune and before.tune:

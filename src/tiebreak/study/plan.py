@@ -160,7 +160,8 @@ class Study(Settings):
     baseline: str | None = None  # the label that all others are compared with; None: all with all
     looks: tuple[int, ...] | None = None  # numbers of seeds after which to judge and perhaps stop
     also_test: tuple[str, ...] = ()  # further test parts that the trained models are asked about
-    vary: Literal["data"] | None = None  # train as many runs again on training images that are drawn anew
+    # data: train as many runs again on training images that are drawn anew; disjoint: no two seeds share any
+    vary: Literal["data", "disjoint"] | None = None
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # decides the epochs of each contender
     tune: Tuning | None = None  # None: each contender keeps the recipe that it was given
 
@@ -192,9 +193,11 @@ class Study(Settings):
     @model_validator(mode="after")
     def _data_can_be_varied(self) -> "Study":
         if self.vary and (self.looks or self.tune):
-            raise ValueError('vary = "data" is for a fixed number of seeds and recipes that are given')
+            raise ValueError(
+                f'vary = "{self.vary}" is for a fixed number of seeds and recipes that are given'
+            )
         if self.vary and len(self.seeds) < 2:
-            raise ValueError('vary = "data" needs at least 2 seeds')
+            raise ValueError(f'vary = "{self.vary}" needs at least 2 seeds')
         return self
 
     @model_validator(mode="after")
@@ -249,6 +252,10 @@ class Study(Settings):
             return space_of(contender.recipe, self.tune.search, contender.search)
         except ValueError as error:
             raise ValueError(f"{contender.label}: {error}") from None
+
+    def images_of_run(self, contender: Contender, images: int) -> float:
+        """How many of the training split's images a run is trained on."""
+        return images * contender.train_fraction / (len(self.seeds) if self.vary == "disjoint" else 1)
 
     @property
     def redrawn(self) -> "Study":

@@ -36,7 +36,8 @@ def study_results(stored: StoredStudy) -> Results:
                 for seed, record in stored.runs[contender.label].items()
                 if record.status == "failed"
             },
-            recipe=in_words(contender, study.tune.search if study.tune else ()),
+            recipe=in_words(contender, study.tune.search if study.tune else ())
+            + _own_images(stored, contender),
         )
         for contender in study.contenders
     )
@@ -91,6 +92,15 @@ def _of_tuning(study: Study) -> dict[str, Any]:
     halving = ", most of them stopped early" if study.tune.halving else ""
     blocks = study.blocks if study.tune.searches else None
     return {"tuning": f"{what} {how}, {trials}{halving}", "blocks": blocks, "once": study.tune.once}
+
+
+def _own_images(stored: StoredStudy, contender: Contender) -> str:
+    """What is to be said of a recipe where no two seeds share training images."""
+    if stored.study.vary != "disjoint":
+        return ""
+    data = stored.header.data
+    images = stored.study.images_of_run(contender, data.train_images - data.val_images)
+    return f", {int(images):,} training images of its own for each seed"
 
 
 def in_words(contender: Contender, searched: Collection[str] = ()) -> str:

@@ -80,7 +80,7 @@ class StudyFile(Settings):
     superiority: float | None = None  # whether the better one is better by at least so much
     baseline: str | None = None  # whom all others are compared with
     also_test: tuple[str, ...] = ()  # further test images for the trained models
-    vary: Literal["data"] | None = None  # as many runs again on training images drawn anew
+    vary: Literal["data", "disjoint"] | None = None  # as many runs again on images drawn anew; or none shared
     equal: Annotated[Equal | None, BeforeValidator(read_equal)] = None  # what all spend: "seconds:cnn"
     tune: Tuning | None = None  # a search for the recipe of each contender
     out: Path | None = None  # the study folder

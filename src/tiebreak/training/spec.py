@@ -9,7 +9,7 @@ from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
 from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.data.mix import Mix
-from tiebreak.data.subset import redraw, take_fraction
+from tiebreak.data.subset import disjoint_part, redraw, take_fraction
 from tiebreak.data.transform import transform_dataset
 from tiebreak.errors import ModelError
 from tiebreak.models.airnet import AirNet
@@ -26,7 +26,7 @@ WHITENED_FROM = 5_000  # training images
 class RunSpec(Settings):
     """Everything that a run's result depends on, beside the data and the machine."""
 
-    added_since = frozenset(("redraw",))
+    added_since = frozenset(("redraw", "part"))
 
     model: str  # as the catalog reads it: "cnn(width=64)"
     recipe: Recipe
@@ -36,6 +36,7 @@ class RunSpec(Settings):
     transforms: tuple[str, ...] = ()  # of the images, as `data.transform` reads them
     train_fraction: float = 1.0  # of the training split
     redraw: bool = False  # train on as many images drawn from it with replacement
+    part: tuple[int, int] | None = None  # train on this one, from 0, of so many disjoint parts of it
     source: str | None = None  # hash of the model's code; None: whatever the code is
 
 
@@ -56,7 +57,11 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     """
     recipe, seed = spec.recipe, spec.seed
     data = transform_dataset(data, spec.transforms, seed)
-    train, val = data.split(spec.val_size, derive_seed(seed, "split"), spec.stratify)
+    # Parts are disjoint where all seeds divide alike.
+    dividing = seed if spec.part is None else 0
+    train, val = data.split(spec.val_size, derive_seed(dividing, "split"), spec.stratify)
+    if spec.part is not None:
+        train = disjoint_part(train, *spec.part, stream(dividing, "part"))
     train = take_fraction(train, spec.train_fraction, stream(seed, "subset"))
     if spec.redraw:
         train = redraw(train, stream(seed, "redraw"))

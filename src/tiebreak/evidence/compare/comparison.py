@@ -40,6 +40,7 @@ class Comparison:
     seed_variance: float | None  # A; None where one seed cannot show it
     test_variance: float  # B
     data_variance: float | None = None  # V: from the choice of training images; None: it is not counted
+    other_data: bool = False  # whether the interval is about other training images, too
     test_error: float | None = None  # standard error of B
     n_seeds: int  # pairs; for unpaired seeds, those of the contender that has fewer
     seeds_a_search: int = 1  # whose scores were averaged, if more: then `n_seeds` counts searches
@@ -106,7 +107,15 @@ def with_data_part(comparison: Comparison, variance: float, df: int) -> Comparis
     parts = (*seeds, Part(variance=variance, df=df), images)
     low, high = _interval(comparison.centre, parts, comparison.level, comparison.lowest, comparison.highest)
     p = p_value(comparison.centre, *parts)
-    return replace(comparison, parts=parts, ci_low=low, ci_high=high, p_value=p, data_variance=variance)
+    return replace(
+        comparison,
+        parts=parts,
+        ci_low=low,
+        ci_high=high,
+        p_value=p,
+        data_variance=variance,
+        other_data=True,
+    )
 
 
 def interval_at(comparison: Comparison, level: float) -> tuple[float, float]:

@@ -101,9 +101,9 @@ def compare_by_design(
         return replace(one, method=Method.CHECKPOINTS) if rule.checkpoints else one
     if rule.pairing is Pairing.PAIRED and len(common) >= 2:
         paired = _paired(rows_a, rows_b, common, bound, rule.level, groups_of_all)
-        if rule.vary is not None and images is None and bound == 1.0:
+        if rule.vary == "data" and images is None and bound == 1.0:
             return _with_redrawn(paired, results, a, b)
-        return paired
+        return replace(paired, other_data=rule.vary == "disjoint")
     right_or_wrong = bound == 1.0 and groups_of_all is None
     sides = [np.stack(list(rows.values())) for rows in (rows_a, rows_b)]
     sides = [side == 1 for side in sides] if right_or_wrong else sides

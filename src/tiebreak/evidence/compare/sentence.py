@@ -119,7 +119,7 @@ def _interval(comparison: Comparison, scale: float, sign: int) -> str:
         Method.CHECKPOINTS: " for these two checkpoints",
         Method.FIXED_TEST_SET: " on this fixed test set",
     }.get(comparison.method, "")
-    if comparison.data_variance is not None:
+    if comparison.other_data:
         about += " with other training images"
     return f"{100 * comparison.level:g}% CI {_range(low, high, scale)}{about}"
 

@@ -92,14 +92,28 @@ def checklist(results: Results, judgements: Sequence[Judgement]) -> str:
         f" P-values are adjusted for {len(comparisons)} comparisons by Holm's procedure." if several else ""
     )
     made = "; ".join(dict.fromkeys(INTERVALS[comparison.method] for comparison in comparisons))
+    if first.data_variance is not None:
+        made += ", with a third part for the training images"
     spread = "The ± in the table is the standard deviation over seeds." if first.n_seeds > 1 else ""
     return (
         f"Statistical significance. Factors of variability: {_factors(first, results)}. The intervals are at "
         f"{100 * first.level:g}%; each is {made}.{holm} {spread} Assumed: test examples{_of_groups(first)} "
         "and seeds "
-        "are exchangeable draws, and nothing was chosen by its test result. Not covered: the choice of "
-        "hyperparameters and of the training images."
+        f"are exchangeable draws, and nothing was chosen by its test result.{_not_covered(first, results)}"
     ).replace("  ", " ")
+
+
+def _searched(results: Results) -> bool:
+    """Whether the luck of the search for hyperparameters is counted."""
+    return results.rule.tuning is not None and not results.rule.once
+
+
+def _not_covered(comparison: Comparison, results: Results) -> str:
+    left = [
+        *([] if _searched(results) else ["of hyperparameters"]),
+        *([] if comparison.other_data or comparison.method is Method.FOLDS else ["of the training images"]),
+    ]
+    return f" Not covered: the choice {' and '.join(left)}." if left else ""
 
 
 def _factors(comparison: Comparison, results: Results) -> str:
@@ -111,8 +125,12 @@ def _factors(comparison: Comparison, results: Results) -> str:
     if comparison.n_seeds == 1:
         return f"{images} alone"
     own = any(run.history for contender in results.contenders for run in contender.runs.values())
-    varied = " (initial weights, split, order, augmentation)" if own else ""
-    return f"the seed{varied}, {comparison.n_seeds} a contender, and {images}"
+    varied = ["initial weights", "split", "order", "augmentation"] if own else []
+    varied += ["search of hyperparameters"] if _searched(results) else []
+    varied += ["training images"] if results.rule.vary == "disjoint" else []
+    images = f"training images drawn anew, and {images}" if results.rule.vary == "data" else f"and {images}"
+    of_seed = f" ({', '.join(varied)})" if varied else ""
+    return f"the seed{of_seed}, {comparison.n_seeds} a contender, {images}"
 
 
 def _of_groups(comparison: Comparison) -> str:
