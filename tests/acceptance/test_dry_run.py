@@ -48,6 +48,15 @@ def test_nothing_is_trained(tmp_path: Path) -> None:
     assert "Note: 30 validation images: too few to choose an epoch or a setting by" in str(found)
 
 
+def test_contenders_that_compute_alike_are_timed_once(tmp_path: Path) -> None:
+    plain = study_of()
+    twin = plain.contenders[0].model_copy(update={"label": "twin"})
+    smooth = twin.model_copy(update={"recipe": twin.recipe.model_copy(update={"label_smoothing": 0.1})})
+    study = plain.model_copy(update={"contenders": (*plain.contenders, smooth)})
+    found = dry_run(study, SERIAL, tmp_path / "study", tiny_images()).seconds_of_run
+    assert found["twin"] == found["linear"] != found["mlp(hidden_dim=9)"]
+
+
 def test_the_command_says_it_as_text_and_json(tmp_path: Path) -> None:
     command = [
         sys.executable,

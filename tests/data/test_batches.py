@@ -1,7 +1,11 @@
+from dataclasses import replace
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from tiebreak.data.augment import Augment
 from tiebreak.data.batches import Batches
@@ -27,6 +31,24 @@ def shuffled(count, batch_size, seed, augment=None):
 
 
 COUNTS, SIZES, SEEDS = st.integers(1, 200), st.integers(1, 64), st.integers(0, 2**31)
+
+
+def test_the_first_epochs_show_smaller_images_as_pillow_scales_them():
+    random = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (6, 3, 12, 16), generator=random).to(torch.uint8)
+    plain = Batches(
+        images=images, labels=torch.arange(6), mean=(0.4, 0.5, 0.6), std=(0.2, 0.3, 0.1), batch_size=4
+    )
+    small = replace(plain, small=(9, 12), small_epochs=2)
+    for number in (1, 2, 3):
+        for (shown, _), (whole, _) in zip(small.epoch(0, number), plain, strict=True):
+            assert shown.shape[2:] == ((9, 12) if number < 3 else (12, 16))
+            if number == 3:
+                assert torch.equal(shown, whole)
+                continue
+            for one, other in zip(shown.flatten(0, 1), whole.flatten(0, 1), strict=True):
+                scaled = Image.fromarray(other.numpy()).resize((12, 9), Image.Resampling.BILINEAR)
+                torch.testing.assert_close(one, torch.from_numpy(np.array(scaled)), rtol=1e-4, atol=1e-5)
 
 
 @given(COUNTS, SIZES, SEEDS)

@@ -124,6 +124,9 @@ def test_a_budget_that_is_none_is_refused(equal: str, message: str) -> None:
 
 
 def test_what_stops_early_spends_no_equal_budget() -> None:
+    small = ["mlp", {"model": "airnet", "recipe": {"small_size": 24}}]
+    with pytest.raises(StudyError, match="an equal budget counts images of one size; leave out small_size"):
+        interpret({"contenders": small}, {"equal": "epochs"})
     contenders = ["mlp", {"model": "cnn", "recipe": {"patience": 3}}]
     with pytest.raises(StudyError, match="an equal budget is spent to its end; leave out patience"):
         interpret({"contenders": contenders}, {"equal": "epochs"})

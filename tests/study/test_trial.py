@@ -10,7 +10,7 @@ from odd_models import ODD
 from tiebreak.actions.judge import as_json
 from tiebreak.actions.run import run
 from tiebreak.data.dataset import ImageDataset, make_dataset
-from tiebreak.errors import ModelError
+from tiebreak.errors import DataError, ModelError
 from tiebreak.models.catalog import BUILTIN
 from tiebreak.study.driver import run_study
 from tiebreak.study.plan import Contender, DataChoice, Execution, make_study
@@ -174,3 +174,23 @@ def test_a_model_that_cannot_be_looked_into_leaves_a_reason(odd: str, tmp_path: 
     anatomies = read_anatomies(tmp_path / "study")
     assert "no such file" in anatomies.left_out["own"]
     assert list(anatomies.contenders) == ["linear"]
+
+
+@pytest.mark.parametrize(
+    ("model", "size", "message"),
+    [
+        (
+            "mlp",
+            6,
+            "mlp takes images of 8x8 pixels alone, not of 6x6; small_size is for models that take any",
+        ),
+        ("cnn", 6, "cnn takes images of 8x8 pixels alone"),
+        ("resnet(depth=8, width=8)", 8, "small_size 8 is not smaller than the images (8x8 pixels)"),
+    ],
+)
+def test_small_images_are_for_models_that_take_any_size(model: str, size: int, message: str) -> None:
+    spec = RunSpec(model=model, recipe=Recipe(small_size=size), seed=0, val_size=10)
+    with pytest.raises((ModelError, DataError), match=re.escape(message)):
+        try_run(spec, some_images(), CPU, "fp32")
+    able = RunSpec(model="resnet(depth=8, width=8)", recipe=Recipe(small_size=6), seed=0, val_size=10)
+    assert try_run(able, some_images(), CPU, "fp32") == ()

@@ -80,6 +80,10 @@ RECIPES = {
     # Validation images are noise: the best epoch is an early one, and training stops before the last.
     "the best epoch kept": ("mlp(dropout=0.3)", {"lr": 0.03, "epochs": 9, "patience": 2}),
     "the best epoch of a moving average": ("mlp", {"lr": 0.1, "epochs": 9, "patience": 2, "ema": 0.8}),
+    "small images at first": (
+        "resnet(depth=8, width=8)",
+        {"small_size": 6, "small_share": 0.4, "flip": True, "cutmix": 1.0},
+    ),
     "a moving average of batch statistics": ("", {"ema": 0.8, "flip": True}),
     "batch statistics": ("", {"optimizer": "sgd", "lr": 0.05, "flip": True}),
 }

@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
+from tiebreak.data.batches import Batches
 from tiebreak.kernels import has_convolution
+from tiebreak.models.catalog import build_model
 from tiebreak.models.cnn import SimpleCNN
 from tiebreak.rng import global_stream
 from tiebreak.training.placement.fused import (
@@ -17,7 +19,12 @@ from tiebreak.training.placement.fused import (
     can_go_by_winograd,
     pool_before_relu,
 )
-from tiebreak.training.placement.precision import choose_placement
+from tiebreak.training.placement.precision import (
+    choose_placement,
+    computing,
+    prepare_batches,
+    prepare_model,
+)
 
 
 def relu_and_pool(pool: nn.Module) -> nn.Sequential:
@@ -169,3 +176,30 @@ def test_a_convolution_that_something_watches_stays_as_it_is():
     assert not can_go_by_winograd(layers)
     handle.remove()
     assert [type(layer) for layer in by_winograd(layers)] == [Conv3x3, nn.GELU]
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("name", ["airnet(width=16)", "resnet(depth=8, width=8)"])
+def test_a_prepared_model_takes_images_of_another_size(name, precision):
+    """As with `small_size`: what is computed as one for the whole images is right for smaller ones."""
+    shape = (3, 32, 32)
+    with global_stream(0, "test"):
+        model = build_model(name, shape, 10)
+    placement = choose_placement(model, shape, torch.device("cpu"), precision)
+    prepared = prepare_model(copy.deepcopy(model), placement)
+    pixels = torch.randint(0, 256, (6, 3, 24, 24), generator=torch.Generator().manual_seed(0))
+    plain = Batches(images=pixels.to(torch.uint8), labels=torch.arange(6), mean=(0.5,) * 3, std=(0.25,) * 3)
+    ((images, _),) = plain
+    ((batch, _),) = prepare_batches(plain, placement)
+    with computing(placement):
+        logits = prepared.train()(batch).float()
+        logits.square().sum().backward()
+    expected = model.train()(images)
+    expected.square().sum().backward()
+    near = {"rtol": 1e-3, "atol": 1e-3} if precision == "fp32" else {"rtol": 0.2, "atol": 0.1}
+    torch.testing.assert_close(logits, expected, **near)
+    gradients = dict(prepared.named_parameters())
+    last = [name for name, weight in model.named_parameters() if weight.grad is not None][-1]
+    torch.testing.assert_close(
+        gradients[last].grad.float(), dict(model.named_parameters())[last].grad, **near
+    )

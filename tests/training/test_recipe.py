@@ -9,7 +9,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, SequentialLR
 
 from tiebreak.rng import global_stream
 from tiebreak.training.recipe.optimiser import make_optimizer, make_scheduler
-from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe, smaller
 
 
 @pytest.fixture
@@ -137,3 +137,11 @@ def test_a_piece_that_says_nothing_is_not_written():
 def test_nesterov_is_for_momentum():
     with pytest.raises(ValueError, match="nesterov is for sgd with momentum"):
         Recipe(nesterov=True)
+
+
+def test_small_images_save_pixels_in_whole_epochs():
+    recipe = Recipe(epochs=10, small_size=24, small_share=0.34)
+    assert recipe.small_epochs == 3
+    assert recipe.pixels_shown(32, 32) == pytest.approx(0.7 + 0.3 * 24**2 / 32**2)
+    assert Recipe(epochs=10).pixels_shown(32, 32) == 1.0
+    assert smaller(30, 40, 24) == (24, 32)

@@ -10,7 +10,12 @@ FULL = "all"
 # Without them there is nothing to train by; they have values, but are no pieces that can be left out.
 FRAME = ("optimizer", "lr", "adam_lr", "momentum", "epochs", "batch_size")
 # What means nothing without another piece
-TOGETHER = {"alternate_flip": "flip", "pad": "crop", "decay_norms": "weight_decay"}
+TOGETHER = {
+    "alternate_flip": "flip",
+    "pad": "crop",
+    "decay_norms": "weight_decay",
+    "small_share": "small_size",
+}
 
 
 def pieces_of(recipe: Recipe) -> list[str]:

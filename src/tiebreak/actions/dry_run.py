@@ -70,10 +70,14 @@ def dry_run(
     specs = [task.spec for task in plan_tasks(study, val_size).values()]
     workers = choose_workers(specs, data, execution, this_machine(device), early_server=True)
     taken, disk = {}, 0.0
+    speeds: dict[tuple[str, str, int], tuple[float, float]] = {}  # pieces of a recipe take next to no time
     count = runs_of_contender(study)
     with thread_count(execution.threads):
         for contender in study.contenders:
-            taken[contender.label] = _seconds_of_run(study, contender, data, val_size, execution)
+            kind = (contender.model, contender.recipe.optimizer, contender.recipe.batch_size)
+            if kind not in speeds:
+                speeds[kind] = _speed(contender, data, execution)
+            taken[contender.label] = _seconds_of_run(study, contender, data, val_size, speeds[kind])
             disk += count * _bytes_of_run(contender, data, val_size)
     seconds = count * sum(taken.values())
     return DryRun(
@@ -95,14 +99,19 @@ def runs_of_contender(study: Study) -> int:
     return count * (2 if study.vary == "data" else 1)
 
 
-def _seconds_of_run(
-    study: Study, contender: Contender, data: ImageDataset, val_size: int, execution: Execution
-) -> float:
+def _speed(contender: Contender, data: ImageDataset, execution: Execution) -> tuple[float, float]:
+    """Seconds an image takes in training and in evaluation."""
     device = choose_device(execution.device)
     with users_code(f"{contender.model} fails in a probe of its speed"):
-        training, looking = probe(contender, data, device, choose_precision(execution.precision, device))
+        return probe(contender, data, device, choose_precision(execution.precision, device))
+
+
+def _seconds_of_run(
+    study: Study, contender: Contender, data: ImageDataset, val_size: int, speed: tuple[float, float]
+) -> float:
+    training, looking = speed
     images = study.images_of_run(contender, len(data.train) - val_size)
-    an_epoch = images * training + val_size * looking
+    an_epoch = images * training * contender.recipe.pixels_shown(*data.image_shape[1:]) + val_size * looking
     return contender.recipe.epochs * an_epoch + (len(data.test) + val_size) * looking
 
 

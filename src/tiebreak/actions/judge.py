@@ -191,7 +191,8 @@ def training_flops(stored: "StoredStudy", contender: "Contender", cost: Cost, ep
     """Of a run of so many epochs: forward and backward passes over its training images."""
     data = stored.header.data
     images = stored.study.images_of_run(contender, data.train_images - data.val_images)
-    return TRAINING_FLOPS * cost.flops * images * epochs
+    shown = contender.recipe.pixels_shown(*data.image_shape[1:])
+    return TRAINING_FLOPS * cost.flops * images * epochs * shown
 
 
 def _budget_as_json(verdicts: Verdicts) -> dict[str, Any] | None:

@@ -154,6 +154,13 @@ SHARED: dict[str, Any] = {
     "cutmix": Annotated[
         float | None, _recipe("Paste boxes of training images into others: likewise, such as 1 (0).")
     ],
+    "small_size": Annotated[
+        int | None,
+        _recipe(
+            "Scale training images to this size in the first epochs, for models that take any (0).", min=0
+        ),
+    ],
+    "small_share": Annotated[float | None, _recipe("With --small-size: share of the epochs (0.5).")],
     "tta": Annotated[
         str | None, _recipe("mirror: ask about each image and its mirror image, and take the mean (none).")
     ],

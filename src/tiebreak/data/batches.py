@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from jaxtyping import Bool, Float, Int64, UInt8
 from torch import Tensor
+from torch.nn import functional as F
 
 from tiebreak.data.augment import Augment, augment_batch, draw_augmentation
 from tiebreak.data.mix import Mix, draw_mix, mix_batch
@@ -43,6 +44,8 @@ class Batches:
     first_flips: Bool[Tensor, " N"] | None = (
         None  # which images are mirrored in odd epochs; the others in even
     )
+    small: tuple[int, int] | None = None  # height and width that the images of the first epochs are scaled to
+    small_epochs: int = 0
     mix: Mix | None = None
     mix_generator: torch.Generator | None = None
     classes: int = 0  # how many there are; needed to mix labels
@@ -95,20 +98,28 @@ class Batches:
         scale, shift = (1 / (255 * std)).to(self.device), (-mean / std).to(self.device)
         labels = self.labels[order.to(self.labels.device)].to(self.device)
         order = order.to(self.images.device)
-        for number in range(first_batch, len(self)):
-            here = slice(number * self.batch_size, (number + 1) * self.batch_size)
+        size = self.small if number <= self.small_epochs else None
+        for batch_number in range(first_batch, len(self)):
+            here = slice(batch_number * self.batch_size, (batch_number + 1) * self.batch_size)
             images = self.images.index_select(0, order[here])
             images = augment_batch(self.augment, images, draws[here]) if self.augment and draws else images
-            batch = self._normalised(images.to(self.device), scale, shift)
+            batch = self._normalised(images.to(self.device), scale, shift, size)
             if mixing is None:
                 yield batch, labels[here]
             else:
-                yield mix_batch(batch, labels[here], self.classes, mixing, number)
+                yield mix_batch(batch, labels[here], self.classes, mixing, batch_number)
 
     def _normalised(
-        self, images: UInt8[Tensor, "B C H W"], scale: Float[Tensor, "C 1 1"], shift: Float[Tensor, "C 1 1"]
-    ) -> Float[Tensor, "B C H W"]:
-        batch = images.to(torch.float32).mul_(scale).add_(shift).to(self.dtype)
+        self,
+        images: UInt8[Tensor, "B C H W"],
+        scale: Float[Tensor, "C 1 1"],
+        shift: Float[Tensor, "C 1 1"],
+        size: tuple[int, int] | None,
+    ) -> Float[Tensor, "B C _ _"]:
+        batch = images.to(torch.float32).mul_(scale).add_(shift)
+        if size is not None:
+            batch = F.interpolate(batch, size, mode="bilinear", antialias=True)
+        batch = batch.to(self.dtype)
         if not self.channels_last:
             return batch
         # Last, and into memory of that layout: of a number format with half the bytes it takes half the time.

@@ -23,7 +23,7 @@ from tiebreak.training.placement.placement import PrecisionChoice
 from tiebreak.training.placement.precision import choose_placement, choose_precision
 from tiebreak.training.recipe.optimiser import make_criterion, make_optimizer
 from tiebreak.training.run import EVAL_BATCH_SIZE, weights_of
-from tiebreak.training.spec import RunSpec, initial_model, run_images
+from tiebreak.training.spec import RunSpec, initial_model, run_images, small_shape
 
 FEW = 8  # images of a trial's batches
 SAME_LOGITS = 1e-3  # how far apart those of one image may be, relative
@@ -38,6 +38,8 @@ def try_run(
     """
     text = spec.model
     model = initial_model(spec, data)
+    if spec.recipe.small_size:
+        _try_small_images(spec, model, data)
     if is_builtin(text):
         return ()
     with users_code(f"the weights of {text} cannot be saved"):
@@ -61,6 +63,20 @@ def try_run(
         travelled = pickle.loads(pickle.dumps(stored))  # noqa: S301 - between processes  # nosec B301
         load_weights(again, travelled)
     return tuple(notes)
+
+
+def _try_small_images(spec: RunSpec, model: nn.Module, data: ImageDataset) -> None:
+    """Raises: DataError if they are not smaller; ModelError if the model takes one size alone."""
+    channels, height, width = data.image_shape
+    small = small_shape(spec.recipe, data.image_shape)
+    try:
+        with torch.no_grad():
+            model.eval()(torch.zeros(2, channels, *small))
+    except RuntimeError:
+        raise ModelError(
+            f"{spec.model} takes images of {height}x{width} pixels alone, not of {small[0]}x{small[1]}; "
+            "small_size is for models that take any size, such as airnet and resnet."
+        ) from None
 
 
 def _try_steps(spec: RunSpec, model: nn.Module, batches: Batches, num_classes: int) -> None:

@@ -11,13 +11,13 @@ from tiebreak.data.dataset import ImageDataset, Part
 from tiebreak.data.mix import Mix
 from tiebreak.data.subset import disjoint_part, redraw, take_fraction
 from tiebreak.data.transform import transform_dataset
-from tiebreak.errors import ModelError
+from tiebreak.errors import DataError, ModelError
 from tiebreak.models.airnet import AirNet
 from tiebreak.models.catalog import build_model
 from tiebreak.models.source import source_hash
 from tiebreak.rng import derive_seed, global_stream, stream
 from tiebreak.settings import Settings
-from tiebreak.training.recipe.recipe import Recipe
+from tiebreak.training.recipe.recipe import Recipe, smaller
 
 AUGMENTATIONS = ("flip", "crop", "pad", "cutout", "brightness", "contrast")
 WHITENED_FROM = 5_000  # training images
@@ -79,11 +79,28 @@ def run_images(spec: RunSpec, data: ImageDataset) -> RunImages:
     if recipe.alternate_flip:
         first = torch.rand(len(data.train), generator=stream(seed, "flip")) < 0.5
         batches = replace(batches, first_flips=first)
+    if recipe.small_size:
+        batches = replace(
+            batches, small=small_shape(recipe, data.image_shape), small_epochs=recipe.small_epochs
+        )
     mix = Mix(mixup=recipe.mixup, cutmix=recipe.cutmix)
     if mix.on:
         streams["mix"] = stream(seed, "mix")
         batches = replace(batches, mix=mix, mix_generator=streams["mix"], classes=data.num_classes)
     return RunImages(train=batches, val=val, test=data.test, streams=streams)
+
+
+def small_shape(recipe: Recipe, image_shape: tuple[int, int, int]) -> tuple[int, int]:
+    """Height and width of the images of the first epochs.
+
+    Raises: DataError if they are not smaller.
+    """
+    _, height, width = image_shape
+    if recipe.small_size >= min(height, width):
+        raise DataError(
+            f"small_size {recipe.small_size} is not smaller than the images ({height}x{width} pixels)."
+        )
+    return smaller(height, width, recipe.small_size)
 
 
 def initial_model(spec: RunSpec, data: ImageDataset, train: Batches | None = None) -> nn.Module:
@@ -103,6 +120,6 @@ def initial_model(spec: RunSpec, data: ImageDataset, train: Batches | None = Non
         why = "all its parameters are frozen (requires_grad=False)" if parameters else "it has no parameter"
         raise ModelError(f"{spec.model}: there is nothing to train: {why}.")
     if isinstance(model, AirNet) and model.whitening and train is not None:
-        plain = replace(train, batch_size=WHITENED_FROM, shuffle=False, augment=None)
+        plain = replace(train, batch_size=WHITENED_FROM, shuffle=False, augment=None, small=None)
         model.whiten(next(iter(plain))[0])
     return model

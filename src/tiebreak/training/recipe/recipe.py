@@ -12,7 +12,17 @@ class Recipe(Settings):
 
     added_since = frozenset(
         ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
-    ) | {"adam_lr", "ema", "mixup", "cutmix", "alternate_flip", "tta", "patience"}
+    ) | {
+        "adam_lr",
+        "ema",
+        "mixup",
+        "cutmix",
+        "alternate_flip",
+        "tta",
+        "patience",
+        "small_size",
+        "small_share",
+    }
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"  # what turns gradients into updates
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
@@ -48,6 +58,9 @@ class Recipe(Settings):
     contrast: float = Field(default=0.0, ge=0, lt=1)  # likewise, about the image's own mean
     mixup: float = Field(default=0.0, ge=0, le=10)  # blend images of a batch; of Beta(a, a), 0: off
     cutmix: float = Field(default=0.0, ge=0, le=10)  # paste a box of one into another; likewise
+    # Progressive image size, for models that take any: fewer pixels cost less while little is learnt yet
+    small_size: int = Field(default=0, ge=0, le=256)  # the shorter side in the first epochs; 0: as it is
+    small_share: float = Field(default=0.5, gt=0, lt=1)  # of the epochs, rounded, that see small images
     # When the trained model is asked
     tta: Literal["none", "mirror"] = "none"  # mirror: mean logits of the image and its mirror image
 
@@ -58,3 +71,20 @@ class Recipe(Settings):
         if self.alternate_flip and not self.flip:
             raise ValueError("alternate_flip is a way to flip; set flip as well (--flip)")
         return self
+
+    @property
+    def small_epochs(self) -> int:
+        """How many epochs, from the first on, see small images."""
+        return round(self.small_share * self.epochs) if self.small_size else 0
+
+    def pixels_shown(self, height: int, width: int) -> float:
+        """The share of the pixels of all epochs that is left with `small_size`."""
+        small_height, small_width = smaller(height, width, self.small_size)
+        saved = 1 - small_height * small_width / (height * width)
+        return 1 - saved * self.small_epochs / self.epochs
+
+
+def smaller(height: int, width: int, side: int) -> tuple[int, int]:
+    """Height and width in pixels when the shorter of them has become `side`; 0: as they are."""
+    factor = side / min(height, width) if side else 1.0
+    return round(height * factor), round(width * factor)
