@@ -205,10 +205,11 @@ class Study(Settings):
         labels = [contender.label for contender in self.contenders]
         if self.equal is not None and self.equal.of not in (None, *labels):
             raise ValueError(f"equal: {self.equal.of!r} is no contender; choose from {', '.join(labels)}")
-        if self.equal is not None and any(contender.recipe.patience for contender in self.contenders):
-            raise ValueError("an equal budget is spent to its end; leave out patience (early stopping)")
-        if self.equal is not None and any(contender.recipe.small_size for contender in self.contenders):
-            raise ValueError("an equal budget counts images of one size; leave out small_size")
+        for recipe in (contender.recipe for contender in self.contenders if self.equal is not None):
+            if recipe.patience:
+                raise ValueError("an equal budget is spent to its end; leave out patience (early stopping)")
+            if recipe.small_size:
+                raise ValueError("an equal budget counts images of one size; leave out small_size")
         if self.baseline is not None and self.baseline not in labels:
             raise ValueError(
                 f"the baseline {self.baseline!r} is no contender; choose from {', '.join(labels)}"

@@ -10,19 +10,11 @@ from tiebreak.settings import Settings
 class Recipe(Settings):
     """Everything that decides how weights follow from data, seed and architecture."""
 
-    added_since = frozenset(
-        ("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast")
-    ) | {
-        "adam_lr",
-        "ema",
-        "mixup",
-        "cutmix",
-        "alternate_flip",
-        "tta",
-        "patience",
-        "small_size",
-        "small_share",
-    }
+    added_since = (
+        frozenset(("warmup", "nesterov", "decay_norms", "clip", "pad", "cutout", "brightness", "contrast"))
+        | {"adam_lr", "ema", "mixup", "cutmix", "alternate_flip", "tta"}
+        | {"patience", "small_size", "small_share"}
+    )
 
     optimizer: Literal["adam", "adamw", "sgd", "muon"] = "adam"  # what turns gradients into updates
     lr: float = Field(default=1e-3, gt=0)  # learning rate, at its peak
@@ -41,9 +33,7 @@ class Recipe(Settings):
     warmup: float = Field(default=0.0, ge=0, lt=1)  # share of the steps in which lr rises from 0 to its peak
     epochs: int = Field(default=5, ge=1)  # passes over the training split
     # Early stopping: the best epoch, by validation, is what is stored and tested
-    patience: int = Field(
-        default=0, ge=0
-    )  # stop after so many epochs in a row without a better one; 0: never
+    patience: int = Field(default=0, ge=0)  # stop after so many epochs without a better one; 0: never
     batch_size: int = Field(default=128, ge=1)  # images in a step
     label_smoothing: float = Field(default=0.0, ge=0, lt=1)  # share of the target that all classes get
     # Augmentation of training images, each time they are shown
