@@ -2,6 +2,7 @@
 
 import os
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +21,9 @@ ROOT = Path(__file__).parents[1]
 # Two libraries draw from Python's global generator for purposes of their own: beartype to look at a random
 # item of a container, rich to number its styles.
 codemain.getrandbits = rich.style.getrandbits = random.Random(0).getrandbits
+
+# A job that a script starts in the background ignores Ctrl-C, and so would each program that a test sends it to.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files are written and global generators compared around all examples of a test, which is meant.
 CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]

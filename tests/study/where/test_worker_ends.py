@@ -139,8 +139,10 @@ def test_where_the_system_has_room_for_few_processes_fewer_compute(limit: int) -
         assert answer.stdout == "5\n"
         assert re.match(r"Only \d worker processes can be started \(.*\)\.\n", answer.stderr), answer.stderr
     else:
+        # From Python 3.12 on, the first names the program that was to be started.
         reasons = ("[Errno 11] Resource temporarily unavailable", "can't start new thread")
-        assert answer.stdout in [f"{NO_ROOM.format(reason)}\n0\n" for reason in reasons]
+        program = f"{reasons[0]}: {sys.executable!r}"
+        assert answer.stdout in [f"{NO_ROOM.format(reason)}\n0\n" for reason in (*reasons, program)]
 
 
 DRIVER = """
