@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[1]
 # item of a container, rich to number its styles.
 codemain.getrandbits = rich.style.getrandbits = random.Random(0).getrandbits
 
-# A job that a script starts in the background ignores Ctrl-C, and so would each program that a test sends it to.
+# A job that a script starts in the background ignores Ctrl-C, and so would programs that tests send it to.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Files are written and global generators compared around all examples of a test, which is meant.
