@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-import python_2
 from hypothesis import given
 from hypothesis import strategies as st
 
+import python_2
 from tiebreak.data.catalog import load_dataset
 from tiebreak.data.cifar import CIFAR10, CIFAR100, _read_binary, cifar_source
 from tiebreak.errors import DataError

@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 import pytest
-import python_2
 from hypothesis import given
 from hypothesis import strategies as st
 
+import python_2
 from tiebreak.data.unpickle import read_official_pickle
 from tiebreak.errors import DataError
 
