@@ -60,13 +60,22 @@ def printable(text: str) -> str:
     )
 
 
+def one_line(name: str) -> str:
+    """A name, perhaps a stranger's, as it may stand inside a sentence.
+
+    >>> one_line("one\\ntwo\\x1b[31m")
+    'one\ufffdtwo\ufffd[31m'
+    """
+    return printable(name).replace("\n", "\N{REPLACEMENT CHARACTER}")
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a sentence about an unknown name: the nearest known one, or all of them.
 
     >>> did_you_mean("cifar01", ["cifar10", "mnist"])
     'Did you mean "cifar10"?'
     """
-    known = sorted(known)
+    known = sorted(map(one_line, known))
     nearest = get_close_matches(name, known, n=1)
     if nearest:
         return f'Did you mean "{nearest[0]}"?'

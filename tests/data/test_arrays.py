@@ -4,7 +4,7 @@ import zipfile
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tiebreak.data import memory
@@ -181,7 +181,7 @@ WRONG = {
     ),
     "objects": (
         {"y_test": np.array([None] * 4)},
-        r"y_test\.npy holds Python objects \(a pickle\), which is refused.*dtype=str",
+        r"'y_test\.npy' holds Python objects \(a pickle\), which is refused.*dtype=str",
     ),
     "flat rows": (
         {"x_test": np.zeros((4, 20), np.uint8)},
@@ -316,6 +316,7 @@ def test_refuses_broken_files_in_one_line(tmp_path, content):
         load_dataset(f"arrays:{tmp_path}/mine.npz")
 
 
+@example([(1853, 10)])  # a line break in the name of an array
 @given(st.lists(st.tuples(st.integers(0, 5_000), st.integers(0, 255)), min_size=1, max_size=6))
 def test_mutated_files_give_a_data_set_or_a_data_error(tmp_path, changes):
     content = bytearray(good())

@@ -250,6 +250,12 @@ REFUSED = [
     ({"a.pkl": b"\x80\x04N."}, {}, "so it is not"),
     ({"a.csv": table(), "b.csv": table()}, {"baseline": "c"}, 'baseline "c" is no contender'),
     ({"a.csv": table(), "b.csv": table()}, {"level": 95.0}, "must lie between 0 and 1"),
+    ({"a.csv": table().replace("label", "model").replace("prediction", '"predic\ntion"')}, {}, "predic tion"),
+    (
+        {"a.csv": 'model,label,prediction\n"r\x1b[31m\nesnet",0,0\n"r\x1b[31m\nesnet",1,1\n'},
+        {},
+        r"a contender is called 'r\x1b[31m\nesnet'",
+    ),
 ]
 
 

@@ -144,7 +144,7 @@ def _announced_size(path: Path, archive: zipfile.ZipFile, info: zipfile.ZipInfo)
         header = file.tell()
     if dtype.hasobject:
         raise DataError(
-            f"{path.name}: {info.filename} holds Python objects (a pickle), which is refused. "
+            f"{path.name}: {info.filename!r} holds Python objects (a pickle), which is refused. "
             "Save it as numbers: numpy.savez(..., x=numpy.array(x, dtype=numpy.uint8)), or as texts: "
             "numpy.array(y, dtype=str)."
         )

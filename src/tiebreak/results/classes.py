@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from jaxtyping import Float32, Int64
 
-from tiebreak.errors import EvidenceError, did_you_mean, list_some
+from tiebreak.errors import EvidenceError, did_you_mean, list_some, one_line
 
 SUM_TOLERANCE = 1e-2  # of probabilities that were rounded when they were written
 MOST_CLASSES = 100_000
@@ -33,7 +33,9 @@ class Classes:
         codes = texts.replace_strict(self.numbers, default=None, return_dtype=pl.Int64)
         if codes.null_count():
             unknown = str(texts.filter(codes.is_null())[0])
-            raise EvidenceError(f'{where}: "{unknown}" is no class. {did_you_mean(unknown, self.names)}')
+            raise EvidenceError(
+                f'{where}: "{one_line(unknown)}" is no class. {did_you_mean(unknown, self.names)}'
+            )
         return codes.to_numpy()
 
 
@@ -136,7 +138,8 @@ def _among_named(of_truth: set[str], answered: set[str], named: list[str], where
     if all(text.isdecimal() and int(text) < len(named) for text in everything):
         by_place = {str(number): number for number in range(len(named))}
         return Classes(names=tuple(named), numbers=by_place)
-    raise EvidenceError(f'{where}: "{strange[0]}" is none of the classes. {did_you_mean(strange[0], named)}')
+    hint = did_you_mean(strange[0], named)
+    raise EvidenceError(f'{where}: "{one_line(strange[0])}" is none of the classes. {hint}')
 
 
 _CASE = "class names that differ only in upper and lower case are taken as the same"

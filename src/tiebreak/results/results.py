@@ -94,8 +94,8 @@ class ContenderRuns:
 class Results:
     """What was predicted, by whom, on what.
 
-    Raises: EvidenceError if a contender has no run, or a run's predictions are not one for each test image or
-    of a class that the data do not have.
+    Raises: EvidenceError if a contender has no run or no name that can be printed, or a run's predictions are
+    not one for each test image or of a class that the data do not have.
     """
 
     source: str  # where they come from, for messages: a folder, a file
@@ -108,6 +108,11 @@ class Results:
 
     def __post_init__(self) -> None:
         for contender in self.contenders:
+            if not contender.label.isprintable():
+                raise EvidenceError(
+                    f"{self.source}: a contender is called {contender.label!r}; give it a name "
+                    "of one line that can be printed."
+                )
             if not contender.runs:
                 raise EvidenceError(f"{self.source}: {contender.label} has no run to be judged.")
             examples = contender.own or self.examples
