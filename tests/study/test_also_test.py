@@ -60,6 +60,21 @@ def test_the_same_images_get_the_same_answers(tmp_path: Path) -> None:
     assert twin in found.page.read_text(encoding="utf-8")
 
 
+def test_runs_on_other_training_images_answer_too(tmp_path: Path) -> None:
+    """So the twin of the test part has the very verdict, its third part included."""
+    twin, folder = write_arrays(tmp_path / "twin.npz", tiny_images()), tmp_path / "study"
+    study = study_of(twin).model_copy(update={"vary": "data"})
+    found = run(study, SERIAL, folder, tiny_images())
+    there = read_study(folder / "redrawn")
+    answers = read_answers(there, twin)
+    for label in there.runs:
+        for seed in (0, 1, 2):
+            assert np.array_equal(answers[f"{label}/{seed}"], there.predictions(label, seed).test_probs)
+    (also,) = found.also
+    assert "with other training images" in also.judgements[0].sentence
+    assert [j.sentence for j in also.judgements] == [j.sentence for j in found.judgements]
+
+
 def test_other_images_have_a_verdict_of_their_own_from_the_folder_alone(tmp_path: Path) -> None:
     other, folder = write_arrays(tmp_path / "other.npz", tiny_images(seed=5)), tmp_path / "study"
     run(study_of(other), SERIAL, folder, tiny_images())

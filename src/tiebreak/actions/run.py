@@ -21,7 +21,7 @@ from tiebreak.study.plan import (
     Study,
     default_folder,
 )
-from tiebreak.study.results import study_results
+from tiebreak.study.results import redrawn_study, study_results
 from tiebreak.study.stop import StopRequest
 from tiebreak.study.store import REDRAWN, read_study
 from tiebreak.study.tuning import Step, run_searches
@@ -61,7 +61,9 @@ def run(
             for _ in show_progress(step.events, step.study, console):
                 pass
     if parts:
-        ask_about(read_study(folder), parts, data, choose_device(execution.device), console)
+        stored = read_study(folder)
+        for asked in filter(None, (stored, redrawn_study(stored))):
+            ask_about(asked, parts, data, choose_device(execution.device), console)
     verdicts = judge(folder)
     with console.status("Drawing figures and writing the page"):
         keep_for_the_page(verdicts, data)

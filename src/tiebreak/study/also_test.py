@@ -1,6 +1,7 @@
 """What trained models answer to further test parts, kept in the study's folder.
 
 STUDY/also/<name>.npz   labels, and of each finished run its class probabilities and the digest of its weights
+STUDY/redrawn/also/<name>.npz   the same of the runs on training images that were drawn anew
 
 Shape letters: N images, K classes.
 """
@@ -16,9 +17,10 @@ import numpy as np
 
 from tiebreak.errors import StudyError
 from tiebreak.files import atomic_write, read_plain_file
-from tiebreak.results.results import ContenderRuns, Examples, Results
+from tiebreak.results.results import Examples, Results
 from tiebreak.results.run import Run
 from tiebreak.study.plan import folder_name
+from tiebreak.study.results import redrawn_study
 from tiebreak.study.store import WEIGHTS, StoredStudy
 
 BROKEN = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile)
@@ -80,9 +82,18 @@ def _digest_of(stored: StoredStudy, run: str) -> str:
 
 def also_results(stored: StoredStudy, results: Results) -> Iterator[tuple[str, Results]]:
     """The study's results on each further test part that all its judged runs have answered."""
+    redrawn = redrawn_study(stored)
     for name in stored.study.also_test:
         answers = read_answers(stored, name)
-        contenders = tuple(_answered(contender, answers) for contender in results.contenders)
+        anew = {} if redrawn is None else read_answers(redrawn, name)
+        contenders = tuple(
+            replace(
+                contender,
+                runs=_answered(contender.label, contender.runs, answers),
+                redrawn=_answered(contender.label, contender.redrawn, anew),
+            )
+            for contender in results.contenders
+        )
         if "labels" in answers and all(
             each.runs.keys() == has.runs.keys()
             for each, has in zip(contenders, results.contenders, strict=True)
@@ -95,25 +106,22 @@ def also_results(stored: StoredStudy, results: Results) -> Iterator[tuple[str, R
                     examples=Examples(
                         name=name, class_names=results.examples.class_names, truth=answers["labels"]
                     ),
-                    rule=replace(
-                        results.rule, vary=None if results.rule.vary == "data" else results.rule.vary
-                    ),
                     contenders=contenders,
                 ),
             )
 
 
-def _answered(contender: ContenderRuns, answers: dict[str, np.ndarray]) -> ContenderRuns:
-    runs = {
+def _answered(label: str, runs: dict[int, Run], answers: dict[str, np.ndarray]) -> dict[int, Run]:
+    """The runs that have answered, with these answers."""
+    return {
         seed: Run(
             seed=seed,
-            answers=answers[run_name(contender.label, seed)].argmax(axis=1),
-            probs=answers[run_name(contender.label, seed)],
+            answers=probs.argmax(axis=1),
+            probs=probs,
             cost=run.cost,
             timing=run.timing,
             tuned=run.tuned,
         )
-        for seed, run in contender.runs.items()
-        if run_name(contender.label, seed) in answers
+        for seed, run in runs.items()
+        if (probs := answers.get(run_name(label, seed))) is not None
     }
-    return replace(contender, runs=runs, redrawn={})

@@ -25,12 +25,12 @@ def study_results(stored: StoredStudy) -> Results:
     Raises: StudyError if a file of predictions is missing or damaged, or if no run has finished.
     """
     study, data = stored.study, stored.header.data
-    redrawn = _redrawn(stored)
+    redrawn = redrawn_study(stored)
     contenders = tuple(
         ContenderRuns(
             label=contender.label,
-            redrawn=redrawn.get(contender.label, {}),
-            runs={seed: _run(stored, record) for seed, record in stored.finished(contender.label).items()},
+            redrawn={} if redrawn is None else _runs(redrawn, contender.label),
+            runs=_runs(stored, contender.label),
             failed={
                 seed: record.reason or ""
                 for seed, record in stored.runs[contender.label].items()
@@ -68,15 +68,18 @@ def study_results(stored: StoredStudy) -> Results:
     )
 
 
-def _redrawn(stored: StoredStudy) -> dict[str, dict[int, Run]]:
-    """The runs on training images that were drawn anew, by contender and seed."""
+def redrawn_study(stored: StoredStudy) -> StoredStudy | None:
+    """The study of the same runs on training images that were drawn anew, if there is one.
+
+    Raises: StudyError if it is damaged.
+    """
     if stored.study.vary is None or not (stored.folder / REDRAWN / "study.json").is_file():
-        return {}
-    there = read_study(stored.folder / REDRAWN)
-    return {
-        label: {seed: _run(there, record) for seed, record in there.finished(label).items()}
-        for label in there.runs
-    }
+        return None
+    return read_study(stored.folder / REDRAWN)
+
+
+def _runs(stored: StoredStudy, label: str) -> dict[int, Run]:
+    return {seed: _run(stored, record) for seed, record in stored.finished(label).items()}
 
 
 def _of_tuning(study: Study) -> dict[str, Any]:
