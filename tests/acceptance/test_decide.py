@@ -113,6 +113,7 @@ def test_three_contenders_are_ranked(tmp_path):
     assert "Contenders that share a letter could not be told apart." in shown
     results = train(tmp_path / "baseline", three | {"baseline": "same"})
     assert "letters" not in str(results)
+    assert repr(results) == str(results)
     assert "may be best" in str(results)
     assert {pair["b"] for pair in as_json(results)["comparisons"]} == {"same"}
     assert any(" nats of loss " in judgement.sentence for judgement in results.compare("loss"))

@@ -39,7 +39,7 @@ if TYPE_CHECKING:  # what reads a study folder is not needed for results that we
     from tiebreak.study.store import StoredStudy
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Verdicts:
     """A study and what it shows. Printing it gives the table and the verdict."""
 
@@ -78,6 +78,8 @@ class Verdicts:
         plain = TerminalConsole(file=text, width=WIDE, force_terminal=False, force_jupyter=False, emoji=False)
         print_results(self, plain)
         return text.getvalue()
+
+    __repr__ = __str__  # at a prompt and in a notebook, where arrays of answers would fill pages
 
 
 def judge(folder: Path | str) -> Verdicts:

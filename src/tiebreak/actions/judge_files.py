@@ -28,7 +28,7 @@ ROLES = COLUMNS.keys() - {"probs", "classes"}
 RULE = {"level", "equivalence", "superiority", "baseline", "lower_is_better", "checkpoints", "pattern"}
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class OverAll:
     """Verdicts on several data sets, and on all of them together."""
 
@@ -39,6 +39,8 @@ class OverAll:
     def __str__(self) -> str:
         texts = [f"{name}\n{verdicts}" for name, verdicts in self.by_dataset.items()]
         return "\n".join([*texts, *(pair.sentence for pair in self.over)])
+
+    __repr__ = __str__  # at a prompt and in a notebook, where arrays of answers would fill pages
 
 
 def judge(

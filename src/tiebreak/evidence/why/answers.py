@@ -9,7 +9,7 @@ from tiebreak.evidence.why.spatial import Arrangement, Ladder, Size
 from tiebreak.results.results import Results
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class Explanation:
     """Why B leads A; None where a question was not asked."""
 
@@ -26,6 +26,8 @@ class Explanation:
 
     def __str__(self) -> str:
         return "\n".join(self.sentences)
+
+    __repr__ = __str__  # at a prompt and in a notebook, where arrays of answers would fill pages
 
     @property
     def sentences(self) -> list[str]:
