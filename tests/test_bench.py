@@ -35,13 +35,13 @@ def test_one_image_at_a_time_gives_the_pixels_of_a_batch(data):
 
 
 def test_every_variant_is_measured_for_every_model(data, monkeypatch):
-    monkeypatch.setattr(measure, "available_cores", lambda: available_cores() * 2)  # on one core too
+    monkeypatch.setattr(measure, "available_cores", lambda: (available_cores() * 2)[:2])  # on one core too
     measured = measure.run_bench(data, effort=TINY)
     formats = list(measured.peak_gflops)
     assert formats == list(measure.fast_precisions())
     alone = ["case study's loop", "in-memory tensors", *(f"tiebreak {name}" for name in formats)]
     beside = [f"{name}, {measured.side_by_side} runs side by side" for name in alone[2:]]
-    assert measured.side_by_side == 2 * len(available_cores())
+    assert measured.side_by_side == 2
     assert [(row.model, row.variant) for row in measured.rows] == [
         (model, variant) for model in ("mlp", "cnn") for variant in alone + beside
     ]

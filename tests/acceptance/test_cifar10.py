@@ -1,8 +1,11 @@
 """The case study on the real images: one epoch of both models, from the binary files and from a folder."""
 
+import hashlib
 import json
 
 import pytest
+
+from tiebreak.data.catalog import load_dataset
 
 EPOCH = ("compare", "mlp", "cnn", "--seeds", 1, "--epochs", 1, "--json")
 
@@ -35,15 +38,26 @@ def test_from_the_binary_files(check, cifar10_binary_dir):
     assert "unverified data" in shown
 
 
-def test_from_a_folder_of_images(check, cifar10_folder_dir):
+def test_from_a_folder_of_images(check, cifar10_folder_dir, cifar10_binary_dir):
+    """Decoded once, as the cache keeps what was prepared: the very pixels of the binary files."""
     answer, _ = check("--dataset", f"folder:{cifar10_folder_dir}")
     assert answer["data"]["verified"]
+    folder, binary = (
+        load_dataset(f"folder:{cifar10_folder_dir}"),
+        load_dataset("cifar10", data_dir=cifar10_binary_dir),
+    )
+    assert folder.class_names == binary.class_names
+    for of_folder, of_binary in ((folder.train, binary.train), (folder.test, binary.test)):
+        ours, theirs = (
+            sorted(hashlib.md5(image.numpy(), usedforsecurity=False).digest() for image in part.images)
+            for part in (of_folder, of_binary)
+        )
+        assert ours == theirs
 
 
 def test_channel_statistics_are_the_published_ones(cifar10_binary_dir):
-    from tiebreak.data.catalog import load_dataset
-
     data = load_dataset("cifar10", data_dir=cifar10_binary_dir)
-    assert data.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=1e-4)
-    assert data.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=1e-4)
+    assert len(data.train) == 50_000 and len(data.test) == 10_000 and not data.verified
+    assert data.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=5e-5)
+    assert data.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=5e-5)
     assert data.class_names[:3] == ("airplane", "automobile", "bird")

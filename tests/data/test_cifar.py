@@ -189,18 +189,3 @@ def test_any_binary_batch_gives_arrays_or_a_data_error(head, extra, hundred):
         assert len(str(error).splitlines()) == 1
     else:
         assert images.shape == (6, 3, 32, 32) and 0 <= labels.min() <= labels.max() < cifar.num_classes
-
-
-def test_the_real_images_as_binary_and_as_folder_are_the_same(cifar10_binary_dir, cifar10_folder_dir):
-    binary = load_dataset("cifar10", data_dir=cifar10_binary_dir)
-    assert len(binary.train) == 50_000 and len(binary.test) == 10_000 and not binary.verified
-    assert binary.mean == pytest.approx((0.4914, 0.4822, 0.4465), abs=5e-5)
-    assert binary.std == pytest.approx((0.2470, 0.2435, 0.2616), abs=5e-5)
-    folder = load_dataset(f"folder:{cifar10_folder_dir}")
-    assert folder.class_names == binary.class_names
-    for of_folder, of_binary in ((folder.train, binary.train), (folder.test, binary.test)):
-        ours, theirs = (
-            sorted(hashlib.md5(image.numpy(), usedforsecurity=False).digest() for image in part.images)
-            for part in (of_folder, of_binary)
-        )
-        assert ours == theirs

@@ -15,8 +15,7 @@ from tiebreak.errors import DataError, TiebreakError
 from tiebreak.study.plan import Execution
 from tiebreak.study.where.execute import execute
 from tiebreak.study.where.task import RunFailure, RunFinished
-from tiebreak.training.checkpoint import Resumed
-from tiebreak.training.loop import EpochResult
+from tiebreak.training.checkpoint import Checkpoint, Resumed
 
 ray = pytest.importorskip("ray")
 pytestmark = pytest.mark.draws_globally  # Ray names things with Python's random
@@ -43,8 +42,9 @@ def test_a_study_outlives_a_node_and_a_deadly_run(cluster: object, digits: Image
     tasks = [task(name, seed, epochs=40) for seed in range(4) for name in ("linear", "mlp(hidden_dim=8)")]
     deadly = task(f"{models}:deadly")
     ended, resumed, under_way = {}, set(), set()
-    for run, news in execute([*tasks, deadly], digits, Execution(device="cpu", executor="ray")):
-        if isinstance(news, EpochResult):
+    often = Execution(device="cpu", executor="ray", checkpoint_seconds=0.1)
+    for run, news in execute([*tasks, deadly], digits, often):
+        if isinstance(news, Checkpoint):
             under_way.add(run)
             if len(under_way - ended.keys()) == 2 and len(cluster.worker_nodes) == 1:
                 # One run on each node: the second node's raylet is killed, and its run with it.

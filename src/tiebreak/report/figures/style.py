@@ -52,7 +52,7 @@ def save_figure(figure: Figure, path: Path) -> list[Path]:
         # The font of the PNG lacks some scripts; the SVG keeps the text, and a viewer's fonts have them.
         warnings.filterwarnings("ignore", r"Glyph \d+ .* missing from font")
         figure.draw_without_rendering()
-        figure.set_layout_engine("none")  # laid out once, for both files
+        figure.set_layout_engine(None)  # laid out once: with an engine, each file is drawn twice
         for target in paths:
             metadata = {"Date": None} if target.suffix == ".svg" else {"Software": None}
             with atomic_write(target) as file:

@@ -49,6 +49,13 @@ def _local(x: Array, layer: Layer, weights: Weights) -> Array:
     return found[:, 0].T.reshape(-1, *x.shape[1:])
 
 
+def _max_pool(x: Array, layer: Layer, weights: Weights) -> Array:
+    windows = _windows(x, layer)
+    rows, columns = layer.kernel
+    # A tap of all windows at a time: NumPy's maximum over two short axes takes ten times as long.
+    return np.maximum.reduce([windows[..., i, j] for i in range(rows) for j in range(columns)])
+
+
 def _windows(x: Array, layer: Layer) -> Float32[np.ndarray, "C H W rows columns"]:
     (rows, columns), (down, right) = layer.padding, layer.stride
     channels, height, width = x.shape
@@ -64,7 +71,7 @@ LAYERS: dict[str, Callable[[Array, Layer, Weights], Array]] = {
     "conv": _conv,
     "local": _local,
     "relu": lambda x, layer, weights: np.maximum(x, 0),
-    "maxpool": lambda x, layer, weights: _windows(x, layer).max(axis=(3, 4)),
+    "maxpool": _max_pool,
     "avgpool": lambda x, layer, weights: _windows(x, layer).mean(axis=(3, 4)),
     "flatten": lambda x, layer, weights: x.ravel(),
 }
