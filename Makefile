@@ -8,7 +8,7 @@ PIP := $(BIN)/pip install --quiet --disable-pip-version-check --constraint const
 setup: .venv/.installed                ## .venv with the project, in the versions of constraints.txt
 
 demo: .venv/.installed                 ## from nothing to a verdict, on the data set inside the package
-	$(BIN)/tiebreak compare mlp cnn --seeds 5 --epochs 8
+	$(BIN)/tiebreak compare mlp cnn --seeds 4
 
 test: .venv/.installed-dev             ## all tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2

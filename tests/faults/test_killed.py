@@ -79,7 +79,7 @@ def tuning(folder: Path) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("trial", range((KILLS + 3) // 4))
+@pytest.mark.parametrize("trial", range((KILLS + 7) // 8))
 def test_a_search_killed_twice_ends_with_the_same_bytes(
     trial: int, server: Server, tuned: Uninterrupted, tmp_path: Path
 ) -> None:

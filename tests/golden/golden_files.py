@@ -38,7 +38,7 @@ VARIANTS = (
     Variant(kernels="avx2", avx2=True),
     Variant(kernels="off", avx2=True),
 )
-HAS_AVX2 = torch.backends.cpu.get_cpu_capability() in ("AVX2", "AVX512")
+CAPABILITY = torch.backends.cpu.get_cpu_capability()
 
 
 @dataclass(frozen=True, kw_only=True)

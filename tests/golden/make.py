@@ -1,11 +1,11 @@
 """Make the golden files of this machine anew: `python tests/golden/make.py`. CONTRIBUTING.md says when."""
 
-from golden_files import HAS_AVX2, VARIANTS, compute, far, moved, read, stored
+from golden_files import CAPABILITY, VARIANTS, compute, far, moved, read, stored
 
 
 def main() -> None:
     """Write one file a variant and tell what moved; remove files made elsewhere that tell of older code."""
-    possible = [variant for variant in VARIANTS if HAS_AVX2 or not variant.avx2]
+    possible = [variant for variant in VARIANTS if CAPABILITY == "AVX512" or not variant.avx2]
     made = {now.path: now for now in map(compute, possible)}
     has_moved = False
     for path, now in made.items():

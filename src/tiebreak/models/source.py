@@ -5,6 +5,7 @@ import hashlib
 import inspect
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib import metadata
 from pathlib import Path
 
@@ -73,23 +74,31 @@ def _reach(start: Path, places: Sequence[Path], without: Path | None = None) -> 
     """The file and all that it imports, directly or not, from the places; but for one file."""
     found = [start]
     for path in found:  # which grows meanwhile
-        try:
-            tree = ast.parse(path.read_bytes())
-        except (SyntaxError, ValueError):
-            continue  # imported by nobody so far, else we had heard of it
-        for imported in _imports(tree, path, places):
+        for imported in _imports(_import_statements(path.read_bytes()), path, places):
             if imported not in (*found, without):
                 found.append(imported)
     return found
 
 
-def _imports(tree: ast.Module, path: Path, places: Sequence[Path]) -> Iterator[Path]:
-    """The files in the places that a module's import statements name, wherever these stand."""
-    for node in ast.walk(tree):
+@lru_cache(maxsize=1_000)  # a study asks about the same files for each of its runs
+def _import_statements(content: bytes) -> tuple[ast.Import | ast.ImportFrom, ...]:
+    """Those of a module, wherever they stand."""
+    try:
+        tree = ast.parse(content)
+    except (SyntaxError, ValueError):
+        return ()  # imported by nobody so far, else we had heard of it
+    return tuple(node for node in ast.walk(tree) if isinstance(node, ast.Import | ast.ImportFrom))
+
+
+def _imports(
+    statements: Iterable[ast.Import | ast.ImportFrom], path: Path, places: Sequence[Path]
+) -> Iterator[Path]:
+    """The files in the places that a module's import statements name."""
+    for node in statements:
         if isinstance(node, ast.Import):
             for alias in node.names:
                 yield from _files_of(alias.name, places)
-        elif isinstance(node, ast.ImportFrom):
+        else:
             start = path.parents[node.level - 1 : node.level] if node.level else places
             for alias in node.names:
                 # Of a package, what is imported may be a module or not.
