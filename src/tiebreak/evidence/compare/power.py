@@ -176,7 +176,7 @@ def detectable_difference(
 ) -> float | None:
     """The smallest true difference that would have been shown with that power by what there is.
 
-    None with fewer than 3 seeds, or of a cross-validation.
+    None with fewer than 3 seeds, of a cross-validation, or where it would be more than a score can differ.
     """
     if comparison.n_seeds < 3 or comparison.seed_variance is None or comparison.method is Method.FOLDS:
         return None
