@@ -11,7 +11,7 @@ demo: .venv/.installed                 ## from nothing to a verdict, on the data
 	$(BIN)/tiebreak compare mlp cnn --seeds 4
 
 test: .venv/.installed-dev             ## all tests
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist worksteal
 
 check: .venv/.installed-dev docs       ## formatter, linter, types, import directions, docs, security
 	$(BIN)/ruff format --check .
