@@ -8,9 +8,7 @@ package is installed without them, and PyTorch computes.
 """
 
 import hashlib
-import os
 import platform
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from setuptools import Extension, setup
@@ -67,27 +65,18 @@ class BuildKernels(build_ext):
         return ext.export_symbols  # no PyInit
 
     def build_extensions(self) -> None:
-        with ThreadPoolExecutor(os.cpu_count()) as pool:  # a library each
-            failures = list(pool.map(self.failure, self.extensions))
-        missing = {
-            extension.name.rpartition("_")[2]: failure
-            for extension, failure in zip(self.extensions, failures, strict=True)
-            if failure is not None
-        }
+        missing: dict[str, BaseError] = {}
+        for extension in self.extensions:
+            try:
+                self.build_extension(extension)
+            except (CCompilerError, BaseError) as error:
+                missing[extension.name.rpartition("_")[2]] = error
         if missing:
             self.warn(
                 f"tiebreak is installed without compiled kernels for {', '.join(missing)} "
                 f"({next(iter(missing.values()))}). PyTorch computes in their place, slower; to have them, "
                 "install GCC or Clang and install tiebreak again."
             )
-
-    def failure(self, extension: Extension) -> BaseError | None:
-        """Why a library cannot be built; None if it was."""
-        try:
-            self.build_extension(extension)
-        except (CCompilerError, BaseError) as error:
-            return error
-        return None
 
 
 class PlatformWheel(bdist_wheel):
