@@ -66,7 +66,7 @@ class BuildKernels(build_ext):
 
     def build_extensions(self) -> None:
         missing: dict[str, BaseError] = {}
-        for extension in self.extensions:
+        for extension in self.extensions:  # in turn: all of them write the same object files
             try:
                 self.build_extension(extension)
             except (CCompilerError, BaseError) as error:
